@@ -1,0 +1,11 @@
+//! The one place where a question and an answer become text.
+
+/// What the model is given to answer.
+pub fn prompt(question: &str) -> String {
+    format!("User: {question}\nAssistant:")
+}
+
+/// What the model is trained on, before the end-of-sequence token.
+pub fn example(question: &str, answer: &str) -> String {
+    format!("{} {answer}", prompt(question))
+}

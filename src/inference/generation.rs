@@ -1,0 +1,165 @@
+//! How to generate: the config's `generation` section over the model's `generation_config.json` over transformers'
+//! defaults.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::bad_input;
+use crate::error::read_json;
+
+/// The `inference.generation` section of config.json. What is null comes from the model's `generation_config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GenerationArguments {
+    pub max_new_tokens: usize,
+    /// 0: greedy.
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+    /// 0: off.
+    pub top_k: Option<usize>,
+    pub repetition_penalty: Option<f64>,
+    pub do_sample: Option<bool>,
+    /// The same question gives the same answer.
+    pub seed: u64,
+}
+
+impl Default for GenerationArguments {
+    fn default() -> Self {
+        Self {
+            max_new_tokens: 512,
+            temperature: None,
+            top_p: None,
+            top_k: None,
+            repetition_penalty: None,
+            do_sample: None,
+            seed: 42,
+        }
+    }
+}
+
+impl GenerationArguments {
+    /// Problems by key, without the section's name.
+    pub fn validate(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        let mut check = |key: &'static str, fine: bool, wanted: &str| {
+            if !fine {
+                problems.push((key, wanted.to_string()));
+            }
+        };
+        check("max_new_tokens", (1..=1_000_000).contains(&self.max_new_tokens), "must be from 1 to 1000000");
+        let temperature = self.temperature.unwrap_or(1.0);
+        check("temperature", (0.0..=100.0).contains(&temperature), "must be from 0 (greedy) to 100");
+        let top_p = self.top_p.unwrap_or(1.0);
+        check("top_p", top_p > 0.0 && top_p <= 1.0, "must be above 0 and at most 1");
+        let penalty = self.repetition_penalty.unwrap_or(1.0);
+        check("repetition_penalty", penalty > 0.0 && penalty.is_finite(), "must be positive (1: none)");
+        problems
+    }
+}
+
+/// Everything that decides which tokens are generated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerationConfig {
+    pub max_new_tokens: usize,
+    /// `None`: greedy.
+    pub sampling: Option<Sampling>,
+    pub repetition_penalty: f64,
+    /// Generation ends with any of these.
+    pub eos_token_ids: Vec<u32>,
+    pub seed: u64,
+}
+
+/// Applied in this order, each to what the one before left.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    pub temperature: f64,
+    pub top_k: Option<usize>,
+    pub top_p: f64,
+}
+
+/// What a model's `generation_config.json` says; empty where the model has none.
+#[derive(Debug, Clone, Default)]
+pub struct ModelGenerationConfig(Value);
+
+impl ModelGenerationConfig {
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("generation_config.json");
+        let json = if path.exists() { read_json(&path)? } else { Value::Null };
+        if !json.is_null() && !json.is_object() {
+            bad_input!("{} must hold a JSON object", path.display());
+        }
+        Ok(Self(json))
+    }
+
+    /// One id or a list of them.
+    pub fn eos_token_ids(&self) -> Vec<u32> {
+        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        match &self.0["eos_token_id"] {
+            Value::Array(ids) => ids.iter().filter_map(id).collect(),
+            one => id(one).into_iter().collect(),
+        }
+    }
+}
+
+impl GenerationConfig {
+    /// `more_eos`: ids that end generation besides the model's, such as the tokenizer's end-of-sequence token.
+    pub fn resolve(arguments: &GenerationArguments, model: &ModelGenerationConfig, more_eos: &[u32]) -> Self {
+        let number = |own: Option<f64>, key: &str, default: f64| own.or(model.0[key].as_f64()).unwrap_or(default);
+        let temperature = number(arguments.temperature, "temperature", 1.0);
+        let top_k = arguments.top_k.or(model.0["top_k"].as_u64().map(|k| k as usize)).unwrap_or(50);
+        let do_sample = arguments.do_sample.or(model.0["do_sample"].as_bool()).unwrap_or(false);
+        let sampling =
+            Sampling { temperature, top_k: (top_k > 0).then_some(top_k), top_p: number(arguments.top_p, "top_p", 1.0) };
+        let mut eos_token_ids = model.eos_token_ids();
+        eos_token_ids.extend(more_eos);
+        eos_token_ids.sort_unstable();
+        eos_token_ids.dedup();
+        Self {
+            max_new_tokens: arguments.max_new_tokens,
+            sampling: (do_sample && temperature > 0.0).then_some(sampling),
+            repetition_penalty: number(arguments.repetition_penalty, "repetition_penalty", 1.0),
+            eos_token_ids,
+            seed: arguments.seed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn instruct() -> ModelGenerationConfig {
+        ModelGenerationConfig(json!({"do_sample": true, "eos_token_id": [151645, 151643], "repetition_penalty": 1.1,
+                                     "temperature": 0.7, "top_p": 0.8, "top_k": 20}))
+    }
+
+    #[test]
+    fn what_the_config_leaves_out_comes_from_the_model() {
+        let arguments =
+            GenerationArguments { temperature: Some(0.2), top_p: Some(0.9), ..GenerationArguments::default() };
+        let config = GenerationConfig::resolve(&arguments, &instruct(), &[151645]);
+        assert_eq!(config.sampling, Some(Sampling { temperature: 0.2, top_k: Some(20), top_p: 0.9 }));
+        assert_eq!((config.repetition_penalty, config.eos_token_ids), (1.1, vec![151643, 151645]));
+    }
+
+    #[test]
+    fn without_a_model_config_transformers_defaults_hold() {
+        let config = GenerationConfig::resolve(&GenerationArguments::default(), &Default::default(), &[7]);
+        assert_eq!((config.sampling, config.repetition_penalty, config.eos_token_ids), (None, 1.0, vec![7]));
+        let sampled = GenerationArguments { do_sample: Some(true), ..GenerationArguments::default() };
+        let config = GenerationConfig::resolve(&sampled, &Default::default(), &[]);
+        assert_eq!(config.sampling, Some(Sampling { temperature: 1.0, top_k: Some(50), top_p: 1.0 }));
+    }
+
+    #[test]
+    fn temperature_zero_and_do_sample_false_are_greedy() {
+        let cold = GenerationArguments { temperature: Some(0.0), ..GenerationArguments::default() };
+        assert_eq!(GenerationConfig::resolve(&cold, &instruct(), &[]).sampling, None);
+        let greedy = GenerationArguments { do_sample: Some(false), ..GenerationArguments::default() };
+        assert_eq!(GenerationConfig::resolve(&greedy, &instruct(), &[]).sampling, None);
+    }
+}

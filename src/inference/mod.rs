@@ -1,0 +1,6 @@
+//! Answering: prompt ids in, token ids out ([`generator`]), and text around it ([`chat`]).
+
+pub mod chat;
+pub mod generation;
+pub mod generator;
+pub mod sampler;

@@ -1,0 +1,52 @@
+//! Which of a flat list of tokens belong together.
+
+/// Rows of one length, lying one after the other in the flat token list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    pub rows: usize,
+    /// Tokens per row. Rows of other lengths are padded on the right by the caller or form a group of their own.
+    pub len: usize,
+}
+
+impl Group {
+    pub fn tokens(&self) -> usize {
+        self.rows * self.len
+    }
+}
+
+/// Token ids of several rows, flattened, and how they are laid out.
+///
+/// Padding on the right needs no mask: attention is causal, so no real token sees what stands after it, and the
+/// loss is taken on labelled positions only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenBatch {
+    pub input_ids: Vec<i32>,
+    pub groups: Vec<Group>,
+}
+
+impl TokenBatch {
+    /// One row.
+    pub fn single(input_ids: Vec<i32>) -> Self {
+        let len = input_ids.len();
+        Self { input_ids, groups: vec![Group { rows: 1, len }] }
+    }
+
+    /// Rows padded on the right to the longest of them.
+    pub fn padded<R: AsRef<[i32]>>(rows: &[R], pad_token_id: i32) -> Self {
+        let len = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
+        let mut input_ids = vec![pad_token_id; rows.len() * len];
+        for (row, padded) in rows.iter().zip(input_ids.chunks_exact_mut(len.max(1))) {
+            padded[..row.as_ref().len()].copy_from_slice(row.as_ref());
+        }
+        Self { input_ids, groups: vec![Group { rows: rows.len(), len }] }
+    }
+
+    pub fn tokens(&self) -> usize {
+        self.input_ids.len()
+    }
+
+    /// Length of each row, in order.
+    pub fn row_lengths(&self) -> impl Iterator<Item = usize> + '_ {
+        self.groups.iter().flat_map(|group| std::iter::repeat_n(group.len, group.rows))
+    }
+}

@@ -1,0 +1,345 @@
+//! Low-rank adapters (Hu et al., 2021) as PEFT defines them: y = W x + (alpha / r) B A dropout(x).
+
+use std::fmt;
+use std::path::PathBuf;
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::linear::Linear;
+
+/// The linear layers of a decoder layer that can carry an adapter, in checkpoint order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetModule {
+    QProj,
+    KProj,
+    VProj,
+    OProj,
+    GateProj,
+    UpProj,
+    DownProj,
+}
+
+impl TargetModule {
+    pub const ALL: [Self; 7] =
+        [Self::QProj, Self::KProj, Self::VProj, Self::OProj, Self::GateProj, Self::UpProj, Self::DownProj];
+
+    /// Its name in `target_modules`.
+    pub fn name(self) -> &'static str {
+        self.path().split_once('.').expect("a path has two parts").1
+    }
+
+    /// Its path inside `model.layers.N`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::QProj => "self_attn.q_proj",
+            Self::KProj => "self_attn.k_proj",
+            Self::VProj => "self_attn.v_proj",
+            Self::OProj => "self_attn.o_proj",
+            Self::GateProj => "mlp.gate_proj",
+            Self::UpProj => "mlp.up_proj",
+            Self::DownProj => "mlp.down_proj",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|module| module.name() == name)
+    }
+}
+
+impl fmt::Display for TargetModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// `target_modules`: "all-linear" or a list of names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TargetModules {
+    Keyword(String),
+    Names(Vec<String>),
+}
+
+/// The `lora` section of config.json; keys as in PEFT's `LoraConfig`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LoraConfig {
+    /// Rank.
+    pub r: usize,
+    /// The branch is scaled by `lora_alpha / r`.
+    pub lora_alpha: f64,
+    pub target_modules: TargetModules,
+    /// Probability of dropping an input of the branch while training.
+    pub lora_dropout: f64,
+    /// Only "none": biases stay frozen.
+    pub bias: String,
+    /// Only "CAUSAL_LM".
+    pub task_type: String,
+    /// A PEFT folder to start from instead of fresh weights.
+    pub init_adapter: Option<PathBuf>,
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        Self {
+            r: 16,
+            lora_alpha: 64.0,
+            target_modules: TargetModules::Names(vec!["q_proj".into(), "v_proj".into()]),
+            lora_dropout: 0.15,
+            bias: "none".into(),
+            task_type: "CAUSAL_LM".into(),
+            init_adapter: None,
+        }
+    }
+}
+
+impl LoraConfig {
+    /// The modules named by `target_modules`, in checkpoint order, or the names that are none.
+    pub fn targets(&self) -> Result<Vec<TargetModule>, String> {
+        let names = match &self.target_modules {
+            TargetModules::Keyword(word) if word == "all-linear" => return Ok(TargetModule::ALL.to_vec()),
+            TargetModules::Keyword(word) => std::slice::from_ref(word),
+            TargetModules::Names(names) => names.as_slice(),
+        };
+        let known = TargetModule::ALL.map(TargetModule::name).join(", ");
+        if names.is_empty() {
+            return Err(format!("must name at least one of {known}, or be \"all-linear\""));
+        }
+        let mut targets = Vec::new();
+        for name in names {
+            match TargetModule::from_name(name) {
+                Some(target) => targets.push(target),
+                None => return Err(format!("{name:?} is not one of {known}, nor \"all-linear\"")),
+            }
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        Ok(targets)
+    }
+
+    /// Problems by key, without the section's name.
+    pub fn validate(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if !(1..=4096).contains(&self.r) {
+            problems.push(("r", format!("must be from 1 to 4096, found {}", self.r)));
+        }
+        if !(self.lora_alpha > 0.0 && self.lora_alpha.is_finite()) {
+            problems.push(("lora_alpha", format!("must be positive, found {}", self.lora_alpha)));
+        }
+        if !(0.0..1.0).contains(&self.lora_dropout) {
+            problems.push(("lora_dropout", format!("must be at least 0 and below 1, found {}", self.lora_dropout)));
+        }
+        if let Err(problem) = self.targets() {
+            problems.push(("target_modules", problem));
+        }
+        if self.bias != "none" {
+            problems.push(("bias", format!("{:?} is not supported; only \"none\" is", self.bias)));
+        }
+        if self.task_type != "CAUSAL_LM" {
+            problems.push(("task_type", format!("{:?} is not supported; only \"CAUSAL_LM\" is", self.task_type)));
+        }
+        problems
+    }
+}
+
+/// The two trainable matrices of one module, on the host, as PEFT stores them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraWeights {
+    pub r: usize,
+    /// `[r, in]`, row by row.
+    pub a: Vec<f32>,
+    /// `[out, r]`, row by row.
+    pub b: Vec<f32>,
+}
+
+impl LoraWeights {
+    /// PEFT's default: A kaiming-uniform with a = sqrt(5), which is U(-1/sqrt(in), 1/sqrt(in)); B zero.
+    pub fn init(r: usize, in_features: usize, out_features: usize, rng: &mut ChaCha8Rng) -> Self {
+        let bound = 1.0 / (in_features as f32).sqrt();
+        let a = (0..r * in_features).map(|_| rng.random_range(-bound..bound)).collect();
+        Self { r, a, b: vec![0.0; out_features * r] }
+    }
+
+    /// The generator that initialises an adapter's modules one after the other.
+    pub fn init_rng(seed: u64) -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(seed)
+    }
+}
+
+/// The trainable branch of a [`LoraLinear`], always in f32.
+#[derive(Module, Debug)]
+pub struct Lora<B: Backend> {
+    /// `[r, in]`
+    pub lora_a: Param<Tensor<B, 2>>,
+    /// `[out, r]`
+    pub lora_b: Param<Tensor<B, 2>>,
+    /// alpha / r
+    #[module(skip)]
+    pub scaling: f64,
+    #[module(skip)]
+    pub dropout: f64,
+    /// Tells the dropout masks of the model's modules apart.
+    #[module(skip)]
+    pub module_index: u64,
+}
+
+impl<B: Backend> Lora<B> {
+    /// # Shapes
+    /// `[tokens, in]` -> `[tokens, out]`, in f32
+    fn forward(&self, x: Tensor<B, 2>, dropout: Option<&LoraDropout>) -> Tensor<B, 2> {
+        let mut x = x.cast(DType::F32);
+        if let Some(dropout) = dropout
+            && self.dropout > 0.0
+        {
+            let mask = dropout.mask(self.module_index, self.dropout, x.dims()[1]);
+            x = x.clone() * Tensor::from_data(TensorData::new(mask, x.dims()), &x.device());
+        }
+        // Never W + s B A: 4N operations per token instead of 6N, and no matrix of W's size to keep.
+        x.matmul(self.lora_a.val().transpose()).matmul(self.lora_b.val().transpose()) * self.scaling
+    }
+}
+
+/// A frozen linear layer, with or without an adapter.
+#[derive(Module, Debug)]
+pub struct LoraLinear<B: Backend> {
+    pub base: Linear<B>,
+    pub lora: Option<Lora<B>>,
+}
+
+impl<B: Backend> LoraLinear<B> {
+    pub fn frozen(base: Linear<B>) -> Self {
+        Self { base, lora: None }
+    }
+
+    /// Adds an adapter. Parameter ids derive from the module's place, so that optimizer state finds its parameter
+    /// again in another process.
+    pub fn with_lora(self, weights: LoraWeights, scaling: f64, dropout: f64, module_index: u64) -> Self {
+        let device = self.base.weight.device();
+        let param = |values: Vec<f32>, shape: [usize; 2], id: u64| {
+            let tensor = Tensor::from_data(TensorData::new(values, shape), (&device, DType::F32));
+            Param::initialized(ParamId::from(id), tensor.require_grad())
+        };
+        let (r, input, output) = (weights.r, self.base.in_features(), self.base.out_features());
+        let lora = Lora {
+            lora_a: param(weights.a, [r, input], 2 * module_index + 1),
+            lora_b: param(weights.b, [output, r], 2 * module_index + 2),
+            scaling,
+            dropout,
+            module_index,
+        };
+        Self { base: self.base, lora: Some(lora) }
+    }
+
+    /// # Shapes
+    /// `[tokens, in]` -> `[tokens, out]`
+    pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<&LoraDropout>) -> Tensor<B, 2> {
+        let y = self.base.forward(x.clone());
+        match &self.lora {
+            Some(lora) => {
+                let dtype = y.dtype();
+                (y.cast(DType::F32) + lora.forward(x, dropout)).cast(dtype)
+            }
+            None => y,
+        }
+    }
+}
+
+/// Which dropout masks a training pass uses. A mask is a function of (seed, step, row, module, position), never of a
+/// shared generator: it is the same for any split into micro batches and after a resume.
+#[derive(Debug, Clone)]
+pub struct LoraDropout {
+    pub seed: u64,
+    pub step: u64,
+    /// For each row of the batch: its place in the optimizer step, and its length in tokens (padding included).
+    pub rows: Vec<(u64, usize)>,
+}
+
+impl LoraDropout {
+    /// Factors for `[tokens, features]`: 0 with the given probability, else 1 / (1 - probability).
+    fn mask(&self, module_index: u64, probability: f64, features: usize) -> Vec<f32> {
+        let keep = (1.0 / (1.0 - probability)) as f32;
+        let threshold = (probability * 2f64.powi(32)) as u32;
+        let tokens = self.rows.iter().map(|(_, len)| len).sum::<usize>();
+        let mut mask = vec![0.0; tokens * features];
+        let mut rest = mask.as_mut_slice();
+        let mut rows = Vec::with_capacity(self.rows.len());
+        for (row, len) in &self.rows {
+            let (values, after) = rest.split_at_mut(len * features);
+            rest = after;
+            rows.push((*row, values));
+        }
+        rows.into_par_iter().for_each(|(row, values)| {
+            let key = [self.step, row, module_index].iter().fold(mix(self.seed), |key, part| mix(key ^ mix(*part)));
+            for (i, pair) in values.chunks_mut(2).enumerate() {
+                let bits = mix(key.wrapping_add((i as u64).wrapping_mul(GOLDEN_GAMMA)));
+                for (value, bits) in pair.iter_mut().zip([bits as u32, (bits >> 32) as u32]) {
+                    *value = if bits < threshold { 0.0 } else { keep };
+                }
+            }
+        });
+        mask
+    }
+}
+
+const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The output function of SplitMix64 (Steele, Lea and Flood, 2014).
+fn mix(z: u64) -> u64 {
+    let z = z.wrapping_add(GOLDEN_GAMMA);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dropout(rows: Vec<(u64, usize)>) -> LoraDropout {
+        LoraDropout { seed: 42, step: 7, rows }
+    }
+
+    #[test]
+    fn a_mask_keeps_its_expected_share_and_scale() {
+        let mask = dropout(vec![(0, 100), (1, 100)]).mask(3, 0.15, 500);
+        let kept = mask.iter().filter(|m| **m != 0.0).count() as f64 / mask.len() as f64;
+        assert!((kept - 0.85).abs() < 0.005, "kept {kept}");
+        assert!(mask.iter().all(|m| *m == 0.0 || (*m - 1.0 / 0.85).abs() < 1e-6));
+    }
+
+    #[test]
+    fn a_rows_mask_does_not_depend_on_its_neighbours_or_its_padding() {
+        let together = dropout(vec![(4, 10), (9, 6)]).mask(1, 0.5, 8);
+        let alone = dropout(vec![(9, 6)]).mask(1, 0.5, 8);
+        assert_eq!(together[80..], alone);
+        let padded = dropout(vec![(9, 11)]).mask(1, 0.5, 8);
+        assert_eq!(padded[..48], alone);
+    }
+
+    #[test]
+    fn masks_differ_between_rows_steps_modules_and_seeds() {
+        let base = dropout(vec![(0, 16)]).mask(0, 0.5, 16);
+        assert_ne!(base, dropout(vec![(1, 16)]).mask(0, 0.5, 16));
+        assert_ne!(base, dropout(vec![(0, 16)]).mask(1, 0.5, 16));
+        assert_ne!(base, LoraDropout { seed: 43, step: 7, rows: vec![(0, 16)] }.mask(0, 0.5, 16));
+        assert_ne!(base, LoraDropout { seed: 42, step: 8, rows: vec![(0, 16)] }.mask(0, 0.5, 16));
+    }
+
+    #[test]
+    fn target_modules_are_sorted_unique_and_known() {
+        let config = |value: serde_json::Value| LoraConfig {
+            target_modules: serde_json::from_value(value).unwrap(),
+            ..LoraConfig::default()
+        };
+        let targets = config(serde_json::json!(["v_proj", "q_proj", "v_proj"])).targets().unwrap();
+        assert_eq!(targets, [TargetModule::QProj, TargetModule::VProj]);
+        assert_eq!(config(serde_json::json!("all-linear")).targets().unwrap().len(), 7);
+        assert!(config(serde_json::json!(["qproj"])).targets().unwrap_err().contains("qproj"));
+        assert!(config(serde_json::json!([])).targets().is_err());
+    }
+}

@@ -1,0 +1,23 @@
+//! The gated feed-forward block (SwiGLU: Shazeer, 2020).
+
+use burn::module::Module;
+use burn::tensor::{Tensor, activation::silu, backend::Backend};
+
+use super::lora::{LoraDropout, LoraLinear};
+
+#[derive(Module, Debug)]
+pub struct Mlp<B: Backend> {
+    pub gate_proj: LoraLinear<B>,
+    pub up_proj: LoraLinear<B>,
+    pub down_proj: LoraLinear<B>,
+}
+
+impl<B: Backend> Mlp<B> {
+    /// # Shapes
+    /// `[tokens, hidden]` -> `[tokens, hidden]`
+    pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<&LoraDropout>) -> Tensor<B, 2> {
+        let gate = self.gate_proj.forward(x.clone(), dropout);
+        let up = self.up_proj.forward(x, dropout);
+        self.down_proj.forward(silu(gate) * up, dropout)
+    }
+}

@@ -1,0 +1,163 @@
+//! The Qwen2 decoder (Qwen team, 2024). Field names are the checkpoint's keys.
+
+use burn::module::Module;
+use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
+
+use super::attention::{Attention, GroupContext, causal_mask};
+use super::kv_cache::KvCache;
+use super::layout::TokenBatch;
+use super::linear::Linear;
+use super::lora::{LoraDropout, LoraLinear, TargetModule};
+use super::mlp::Mlp;
+use super::rms_norm::RmsNorm;
+use super::rotary::RotaryEmbedding;
+
+#[derive(Module, Debug)]
+pub struct DecoderLayer<B: Backend> {
+    pub self_attn: Attention<B>,
+    pub mlp: Mlp<B>,
+    pub input_layernorm: RmsNorm<B>,
+    pub post_attention_layernorm: RmsNorm<B>,
+}
+
+impl<B: Backend> DecoderLayer<B> {
+    fn forward(
+        &self,
+        x: Tensor<B, 2>,
+        groups: &[GroupContext<B>],
+        cache: Option<(&mut KvCache<B>, usize)>,
+        dropout: Option<&LoraDropout>,
+    ) -> Tensor<B, 2> {
+        let attended = self.self_attn.forward(self.input_layernorm.forward(x.clone()), groups, cache, dropout);
+        let x = x + attended;
+        let fed = self.mlp.forward(self.post_attention_layernorm.forward(x.clone()), dropout);
+        x + fed
+    }
+
+    /// The layer's linear modules, as [`TargetModule::ALL`] lists them.
+    fn linears(&self) -> [&LoraLinear<B>; 7] {
+        let (a, m) = (&self.self_attn, &self.mlp);
+        [&a.q_proj, &a.k_proj, &a.v_proj, &a.o_proj, &m.gate_proj, &m.up_proj, &m.down_proj]
+    }
+
+    fn linears_mut(&mut self) -> [&mut LoraLinear<B>; 7] {
+        let (a, m) = (&mut self.self_attn, &mut self.mlp);
+        [&mut a.q_proj, &mut a.k_proj, &mut a.v_proj, &mut a.o_proj, &mut m.gate_proj, &mut m.up_proj, &mut m.down_proj]
+    }
+}
+
+#[derive(Module, Debug)]
+pub struct Qwen2Model<B: Backend> {
+    /// `[vocab, hidden]`, frozen
+    pub embed_tokens: Tensor<B, 2>,
+    pub layers: Vec<DecoderLayer<B>>,
+    pub norm: RmsNorm<B>,
+    pub rotary: RotaryEmbedding<B>,
+}
+
+impl<B: Backend> Qwen2Model<B> {
+    /// Hidden states after the final norm.
+    ///
+    /// With a cache, the batch is one group of rows that continue what the cache holds.
+    ///
+    /// # Shapes
+    /// `[tokens]` -> `[tokens, hidden]`
+    pub fn forward(
+        &self,
+        batch: &TokenBatch,
+        mut cache: Option<&mut KvCache<B>>,
+        dropout: Option<&LoraDropout>,
+    ) -> Tensor<B, 2> {
+        let past = cache.as_ref().map_or(0, |cache| cache.len());
+        let groups = self.group_contexts(batch, past);
+        let mut x = self.embed(&batch.input_ids);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let cache = cache.as_deref_mut().map(|cache| (cache, index));
+            x = layer.forward(x, &groups, cache, dropout);
+        }
+        if let Some(cache) = cache {
+            cache.advance(batch.groups[0].len);
+        }
+        self.norm.forward(x)
+    }
+
+    /// `[tokens]` -> `[tokens, hidden]`
+    fn embed(&self, input_ids: &[i32]) -> Tensor<B, 2> {
+        let device = self.embed_tokens.device();
+        let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(input_ids.to_vec(), [input_ids.len()]), &device);
+        self.embed_tokens.clone().select(0, ids)
+    }
+
+    fn group_contexts(&self, batch: &TokenBatch, past: usize) -> Vec<GroupContext<B>> {
+        let device = self.embed_tokens.device();
+        let mut offset = 0;
+        batch
+            .groups
+            .iter()
+            .map(|&group| {
+                let context = GroupContext {
+                    group,
+                    offset,
+                    rotary: self.rotary.window(past, group.len),
+                    mask: causal_mask(group.len, past, &device),
+                };
+                offset += group.tokens();
+                context
+            })
+            .collect()
+    }
+}
+
+/// The decoder with its output projection.
+#[derive(Module, Debug)]
+pub struct Qwen2ForCausalLm<B: Backend> {
+    pub model: Qwen2Model<B>,
+    /// `None` where the embedding serves as head (`tie_word_embeddings`).
+    pub lm_head: Option<Linear<B>>,
+}
+
+impl<B: Backend> Qwen2ForCausalLm<B> {
+    /// The head's weight, `[vocab, hidden]`.
+    pub fn head(&self) -> Tensor<B, 2> {
+        match &self.lm_head {
+            Some(head) => head.weight.clone(),
+            None => self.model.embed_tokens.clone(),
+        }
+    }
+
+    /// # Shapes
+    /// `[tokens, hidden]` -> `[tokens, vocab]`
+    pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
+        hidden.matmul(self.head().transpose())
+    }
+
+    pub fn device(&self) -> B::Device {
+        self.model.embed_tokens.device()
+    }
+
+    pub fn vocab_size(&self) -> usize {
+        self.model.embed_tokens.dims()[0]
+    }
+
+    /// The longest sequence that the rotary tables serve.
+    pub fn max_positions(&self) -> usize {
+        self.model.rotary.cos.dims()[0]
+    }
+
+    pub fn num_hidden_layers(&self) -> usize {
+        self.model.layers.len()
+    }
+
+    /// Every linear module with its layer's number and its kind, in checkpoint order.
+    pub fn linears(&self) -> impl Iterator<Item = (usize, TargetModule, &LoraLinear<B>)> {
+        self.model.layers.iter().enumerate().flat_map(|(index, layer)| {
+            TargetModule::ALL.into_iter().zip(layer.linears()).map(move |(target, linear)| (index, target, linear))
+        })
+    }
+
+    pub fn linears_mut(&mut self) -> impl Iterator<Item = (usize, TargetModule, &mut LoraLinear<B>)> {
+        self.model.layers.iter_mut().enumerate().flat_map(|(index, layer)| {
+            TargetModule::ALL.into_iter().zip(layer.linears_mut()).map(move |(target, linear)| (index, target, linear))
+        })
+    }
+}

@@ -1,0 +1,24 @@
+//! Root mean square normalisation (Zhang and Sennrich, 2019).
+
+use burn::module::Module;
+use burn::tensor::{DType, Tensor, backend::Backend};
+
+/// y = w * x / sqrt(mean(x^2) + eps), frozen, with statistics in f32 whatever the activations' type.
+#[derive(Module, Debug)]
+pub struct RmsNorm<B: Backend> {
+    /// `[hidden]`
+    pub weight: Tensor<B, 1>,
+    #[module(skip)]
+    pub eps: f64,
+}
+
+impl<B: Backend> RmsNorm<B> {
+    /// # Shapes
+    /// `[tokens, hidden]` -> `[tokens, hidden]`
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let dtype = x.dtype();
+        let x = x.cast(DType::F32);
+        let rms = (x.clone().square().mean_dim(1) + self.eps).sqrt();
+        (x / rms).cast(dtype) * self.weight.clone().unsqueeze()
+    }
+}

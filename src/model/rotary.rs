@@ -1,0 +1,62 @@
+//! Rotary position embeddings (Su et al., 2021) in Qwen2's rotate-half form: dimension i turns with i + head_dim/2.
+
+use burn::module::Module;
+use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+
+/// Cosines and sines of every position, in f32.
+#[derive(Module, Debug)]
+pub struct RotaryEmbedding<B: Backend> {
+    /// `[max_position_embeddings, head_dim / 2]`
+    pub cos: Tensor<B, 2>,
+    /// `[max_position_embeddings, head_dim / 2]`
+    pub sin: Tensor<B, 2>,
+}
+
+impl<B: Backend> RotaryEmbedding<B> {
+    pub fn new(head_dim: usize, theta: f64, positions: usize, device: &B::Device) -> Self {
+        let half = head_dim / 2;
+        // In f32 like transformers, so that long positions round as they do there.
+        let inverse_frequency: Vec<f32> =
+            (0..half).map(|i| 1.0 / (theta as f32).powf((2 * i) as f32 / head_dim as f32)).collect();
+        let angles: Vec<f32> =
+            (0..positions).flat_map(|p| inverse_frequency.iter().map(move |f| p as f32 * f)).collect();
+        let table = |f: fn(f32) -> f32| {
+            let values: Vec<f32> = angles.iter().map(|a| f(*a)).collect();
+            Tensor::from_data(TensorData::new(values, [positions, half]), device)
+        };
+        Self { cos: table(f32::cos), sin: table(f32::sin) }
+    }
+
+    /// Cosines and sines of `len` positions from `start` on, shaped to multiply `[rows, heads, len, head_dim / 2]`.
+    pub fn window(&self, start: usize, len: usize) -> RotaryWindow<B> {
+        let slice = |table: &Tensor<B, 2>| table.clone().slice([start..start + len]).unsqueeze::<4>();
+        RotaryWindow { cos: slice(&self.cos), sin: slice(&self.sin) }
+    }
+}
+
+/// The part of the tables that one pass needs; the layers share it.
+#[derive(Debug, Clone)]
+pub struct RotaryWindow<B: Backend> {
+    cos: Tensor<B, 4>,
+    sin: Tensor<B, 4>,
+}
+
+impl<B: Backend> RotaryWindow<B> {
+    /// # Shapes
+    /// `[rows, heads, len, head_dim]` -> the same
+    pub fn rotate(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let dtype = x.dtype();
+        let half = x.dims()[3] / 2;
+        let x = x.cast(DType::F32);
+        let first = x.clone().narrow(3, 0, half);
+        let second = x.narrow(3, half, half);
+        let rotated = Tensor::cat(
+            vec![
+                first.clone() * self.cos.clone() - second.clone() * self.sin.clone(),
+                second * self.cos.clone() + first * self.sin.clone(),
+            ],
+            3,
+        );
+        rotated.cast(dtype)
+    }
+}

@@ -1,0 +1,142 @@
+//! `checkpoint-<step>/`: the adapter in PEFT's format, the optimizer's moments, the loop's state. No frozen weights.
+//!
+//! burn-train's own checkpointer rewrites three files in place and panics when a write fails; here a checkpoint
+//! appears whole, under its name, or not at all, and a failure is an error.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use burn::module::AutodiffModule;
+use burn::tensor::backend::AutodiffBackend;
+use serde::{Deserialize, Serialize};
+
+use super::optimizer::SharedAdamW;
+use super::state::TrainerState;
+use crate::bad_input;
+use crate::error::{OrBadInput, read_input, write_atomically};
+use crate::weights::adapter::Adapter;
+
+const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+const LOOP_FILE: &str = "loop_state.json";
+
+/// What the loop holds between two steps besides weights, moments and [`TrainerState`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoopState {
+    /// Sum of the step losses since the last log entry.
+    pub loss_since_log: f32,
+    pub steps_since_log: usize,
+}
+
+/// The folder that holds a run's checkpoints.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    pub output_dir: PathBuf,
+    pub save_total_limit: Option<usize>,
+}
+
+impl Checkpoints {
+    pub fn path(&self, step: usize) -> PathBuf {
+        self.output_dir.join(format!("checkpoint-{step}"))
+    }
+
+    /// Steps of the checkpoints that are there, in order.
+    pub fn steps(&self) -> Vec<usize> {
+        let Ok(entries) = std::fs::read_dir(&self.output_dir) else {
+            return Vec::new();
+        };
+        let mut steps: Vec<usize> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok())
+            .collect();
+        steps.sort_unstable();
+        steps
+    }
+
+    /// Writes a checkpoint under a temporary name and renames it.
+    pub fn save<M: AutodiffModule<B>, B: AutodiffBackend>(
+        &self,
+        adapter: &Adapter,
+        optimizer: &SharedAdamW<M, B>,
+        state: &TrainerState,
+        loop_state: &LoopState,
+    ) -> Result<PathBuf> {
+        let path = self.path(state.global_step);
+        let what = || format!("cannot save {}", path.display());
+        let partial = self.output_dir.join(format!(".checkpoint-{}.partial", state.global_step));
+        remove_folder(&partial).with_context(what)?;
+        std::fs::create_dir_all(&partial).with_context(what)?;
+        adapter.write(&partial)?;
+        optimizer.save(&partial.join(OPTIMIZER_FILE))?;
+        write_atomically(&partial.join(LOOP_FILE), serde_json::to_string_pretty(loop_state)?.as_bytes())?;
+        state.write(&partial)?;
+        remove_folder(&path).with_context(what)?;
+        std::fs::rename(&partial, &path).with_context(what)?;
+        Ok(path)
+    }
+
+    /// Removes the oldest checkpoints until `save_total_limit` are left. The latest and the best stay in any case.
+    pub fn prune(&self, best: Option<usize>) -> Result<()> {
+        let Some(limit) = self.save_total_limit else {
+            return Ok(());
+        };
+        for step in to_remove(&self.steps(), best, limit) {
+            let path = self.path(step);
+            remove_folder(&path).with_context(|| format!("cannot remove the old checkpoint {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Which of the steps (in order) to remove so that at most `limit` are left, the last and the best among them.
+fn to_remove(steps: &[usize], best: Option<usize>, limit: usize) -> Vec<usize> {
+    let latest = steps.last().copied();
+    let kept = |step: usize| Some(step) == latest || Some(step) == best;
+    let excess = steps.len().saturating_sub(limit);
+    steps.iter().copied().filter(|step| !kept(*step)).take(excess).collect()
+}
+
+fn remove_folder(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A checkpoint's host-side contents; the optimizer's moments are read when there is an optimizer.
+pub struct SavedRun {
+    pub folder: PathBuf,
+    pub adapter: Adapter,
+    pub state: TrainerState,
+    pub loop_state: LoopState,
+}
+
+impl SavedRun {
+    pub fn read(folder: &Path) -> Result<Self> {
+        if !folder.is_dir() {
+            bad_input!("the checkpoint {} does not exist", folder.display());
+        }
+        let loop_file = folder.join(LOOP_FILE);
+        let loop_state = serde_json::from_str(&read_input(&loop_file)?)
+            .or_bad_input(|| format!("{} is damaged", loop_file.display()))?;
+        let (adapter, state) = (Adapter::read(folder)?, TrainerState::read(folder)?);
+        Ok(Self { folder: folder.to_path_buf(), adapter, state, loop_state })
+    }
+
+    pub fn optimizer_file(&self) -> PathBuf {
+        self.folder.join(OPTIMIZER_FILE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_remove;
+
+    #[test]
+    fn the_best_and_the_latest_checkpoint_stay() {
+        assert_eq!(to_remove(&[50, 100, 150], Some(50), 2), [100]);
+        assert_eq!(to_remove(&[50, 100, 150], Some(150), 2), [50]);
+        assert_eq!(to_remove(&[50, 100], Some(50), 1), [] as [usize; 0]);
+        assert_eq!(to_remove(&[50, 100], Some(100), 1), [50]);
+        assert_eq!(to_remove(&[50, 100, 150, 200], None, 3), [50]);
+        assert_eq!(to_remove(&[50], None, 2), [] as [usize; 0]);
+    }
+}

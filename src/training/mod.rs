@@ -1,0 +1,19 @@
+//! Fine-tuning on burn-train: its `SupervisedTraining`, `Learner`, event processor, metrics and renderer, around a
+//! loop of our own ([`strategy`]) that steps as transformers' Trainer does. Nothing here prints.
+
+pub mod arguments;
+pub mod checkpoint;
+pub mod clipping;
+pub mod early_stopping;
+pub mod evaluate;
+pub mod learner;
+pub mod loader;
+pub mod metrics;
+pub mod monitor;
+pub mod optimizer;
+pub mod schedule;
+pub mod state;
+pub mod strategy;
+pub mod trainer;
+
+pub use arguments::TrainingArguments;

@@ -1,0 +1,360 @@
+//! The training loop: next window, forward, backward, clip, step, report, maybe evaluate, maybe save.
+//!
+//! burn-train's stock loop steps the schedule per micro batch, drops the last window of an epoch and evaluates per
+//! epoch only; this one takes its place in `SupervisedTraining` and steps as transformers' Trainer does. Decisions
+//! (best, early stopping, what to keep) rest on the figure just measured, not on burn-train's event store, which is
+//! written by another thread.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use burn::data::dataloader::Progress;
+use burn::module::AutodiffModule;
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+use burn::train::{
+    EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
+};
+
+use super::arguments::{IntervalStrategy, TrainingArguments};
+use super::checkpoint::{Checkpoints, LoopState};
+use super::clipping::clip_grad_norm;
+use super::early_stopping::EarlyStopping;
+use super::evaluate::{EvalMetrics, evaluate};
+use super::learner::Components;
+use super::metrics::{IntoScalarF64, TrainFigures, TrainItem};
+use super::monitor::{Monitor, Phase};
+use super::optimizer::SharedAdamW;
+use super::state::{TrainerState, early_stopping};
+use crate::data::batching::BatchPlan;
+use crate::model::Qwen2ForCausalLm;
+use crate::weights::adapter::{Adapter, AdapterConfig};
+
+/// Steps at a run's start that are left out of its speed: they pay for caches and compilation.
+const UNTIMED_STEPS: usize = 2;
+
+/// Where a run stands, and at its end, how it went.
+#[derive(Debug, Clone)]
+pub struct RunState {
+    pub state: TrainerState,
+    pub loop_state: LoopState,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub state: TrainerState,
+    /// The adapter after the last step.
+    pub adapter: Adapter,
+    /// The step limit or early stopping was not reached: someone asked to stop.
+    pub interrupted: bool,
+    pub label_tokens_per_s: Option<f64>,
+}
+
+/// A [`SupervisedLearningStrategy`] that leaves its outcome in `outcome`: `fit` itself cannot fail.
+pub struct FineTuning<B: AutodiffBackend> {
+    pub args: TrainingArguments,
+    pub plan: Arc<BatchPlan>,
+    pub adapter: AdapterConfig,
+    pub optimizer: SharedAdamW<Qwen2ForCausalLm<B>, B>,
+    pub monitor: Arc<dyn Monitor>,
+    pub start: RunState,
+    pub outcome: Arc<Mutex<Option<Result<Outcome>>>>,
+}
+
+impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for FineTuning<B> {
+    fn fit(
+        &self,
+        components: TrainingComponents<Components<B>>,
+        learner: Learner<Components<B>>,
+        windows: TrainLoader<Components<B>>,
+        validation: ValidLoader<Components<B>>,
+        _: usize,
+    ) -> (Qwen2ForCausalLm<B>, SupervisedTrainingEventProcessor<Components<B>>) {
+        let mut run = Run::new(self, learner, components.event_processor, components.interrupter, validation);
+        let outcome = run.train(windows);
+        *self.outcome.lock().expect("nobody panicked holding it") = Some(outcome);
+        (run.learner.model(), run.events)
+    }
+}
+
+/// One run of the loop.
+struct Run<'a, B: AutodiffBackend> {
+    strategy: &'a FineTuning<B>,
+    learner: Learner<Components<B>>,
+    events: SupervisedTrainingEventProcessor<Components<B>>,
+    interrupter: Interrupter,
+    validation: ValidLoader<Components<B>>,
+    checkpoints: Checkpoints,
+    early_stopping: Option<EarlyStopping>,
+    state: TrainerState,
+    /// Sum of the losses since the last log entry, on the device until the entry is written.
+    loss_since_log: Tensor<B::InnerBackend, 1>,
+    steps_since_log: usize,
+    last_saved: Option<usize>,
+    speed: Speed,
+}
+
+/// Label tokens and the time that they took.
+#[derive(Default)]
+struct Speed {
+    steps: usize,
+    label_tokens: usize,
+    seconds: Duration,
+}
+
+impl Speed {
+    fn add(&mut self, label_tokens: usize, time: Duration) {
+        self.steps += 1;
+        if self.steps > UNTIMED_STEPS {
+            self.label_tokens += label_tokens;
+            self.seconds += time;
+        }
+    }
+
+    fn label_tokens_per_s(&self) -> Option<f64> {
+        (self.label_tokens > 0).then(|| self.label_tokens as f64 / self.seconds.as_secs_f64())
+    }
+}
+
+impl<'a, B: AutodiffBackend> Run<'a, B> {
+    fn new(
+        strategy: &'a FineTuning<B>,
+        learner: Learner<Components<B>>,
+        events: SupervisedTrainingEventProcessor<Components<B>>,
+        interrupter: Interrupter,
+        validation: ValidLoader<Components<B>>,
+    ) -> Self {
+        let RunState { state, loop_state } = strategy.start.clone();
+        let device = learner.model().device();
+        let args = &strategy.args;
+        Self {
+            strategy,
+            learner,
+            events,
+            interrupter,
+            validation,
+            checkpoints: Checkpoints { output_dir: args.output_dir.clone(), save_total_limit: args.save_total_limit },
+            early_stopping: early_stopping(args),
+            last_saved: (state.global_step > 0).then_some(state.global_step),
+            state,
+            loss_since_log: Tensor::from_floats([loop_state.loss_since_log], &device),
+            steps_since_log: loop_state.steps_since_log,
+            speed: Speed::default(),
+        }
+    }
+
+    fn train(&mut self, windows: TrainLoader<Components<B>>) -> Result<Outcome> {
+        self.continue_metric_logs();
+        let mut interrupted = false;
+        for window in windows.iter() {
+            let started = Instant::now();
+            let label_count = window.label_count;
+            let output = self.learner.train_step(window);
+            let mut gradients = output.grads;
+            if self.state.global_step == 0 {
+                self.check_all_parameters_train(gradients.len())?;
+            }
+            let model = self.learner.model();
+            let grad_norm = clip_grad_norm(&model, &mut gradients, self.strategy.args.max_grad_norm);
+            self.learner.lr_step();
+            self.learner.optimizer_step(gradients);
+            self.count_step(output.item);
+
+            let (log, evaluate, save) = self.due();
+            if log || evaluate || save {
+                B::sync(&model.device())?; // so that the time below is training's own
+            }
+            self.speed.add(label_count, started.elapsed());
+
+            if log {
+                self.log(grad_norm)?;
+            }
+            let mut stop_early = false;
+            let mut new_best = false;
+            if evaluate {
+                match self.evaluate() {
+                    Some(metrics) => (new_best, stop_early) = self.judge(&metrics),
+                    None => interrupted = true,
+                }
+            }
+            interrupted |= self.interrupter.should_stop() && self.state.global_step < self.state.max_steps;
+            if save || (new_best && self.saves_best()) || stop_early || interrupted {
+                self.save()?;
+            }
+            if interrupted || stop_early {
+                break;
+            }
+        }
+        Ok(Outcome {
+            state: self.state.clone(),
+            adapter: self.adapter(),
+            interrupted,
+            label_tokens_per_s: self.speed.label_tokens_per_s(),
+        })
+    }
+
+    /// A parameter that was left out of autodiff would silently never train.
+    fn check_all_parameters_train(&self, gradients: usize) -> Result<()> {
+        let adapted = self.learner.model().linears().filter(|(_, _, linear)| linear.lora.is_some()).count();
+        if gradients != 2 * adapted {
+            bail!("{gradients} of {} adapter matrices received a gradient: this is a bug", 2 * adapted);
+        }
+        Ok(())
+    }
+
+    fn count_step(&mut self, item: TrainItem<B::InnerBackend>) {
+        if let TrainItem::Step(loss) = item {
+            self.loss_since_log = self.loss_since_log.clone() + loss;
+        }
+        self.steps_since_log += 1;
+        self.state.global_step += 1;
+        self.state.epoch = self.strategy.plan.epoch_after(self.state.global_step);
+        self.strategy.monitor.phase(Phase::Training { step: self.state.global_step });
+    }
+
+    /// Whether to log, evaluate and save after the step just done. The last step is always evaluated and saved.
+    fn due(&self) -> (bool, bool, bool) {
+        let args = &self.strategy.args;
+        let step = self.state.global_step;
+        let on_grid = |strategy: IntervalStrategy, every: usize| match strategy {
+            IntervalStrategy::No => false,
+            IntervalStrategy::Steps => step.is_multiple_of(every) || step == self.state.max_steps,
+            IntervalStrategy::Epoch => {
+                step.is_multiple_of(self.strategy.plan.steps_per_epoch()) || step == self.state.max_steps
+            }
+        };
+        (
+            step.is_multiple_of(args.logging_steps),
+            on_grid(args.evaluation_strategy, args.eval_steps),
+            on_grid(args.save_strategy, args.save_steps),
+        )
+    }
+
+    fn log(&mut self, grad_norm: Tensor<B::InnerBackend, 1>) -> Result<()> {
+        let zero = self.loss_since_log.zeros_like();
+        let loss = std::mem::replace(&mut self.loss_since_log, zero).into_scalar_f64() / self.steps_since_log as f64;
+        self.steps_since_log = 0;
+        let figures = TrainFigures {
+            loss,
+            grad_norm: grad_norm.into_scalar_f64(),
+            learning_rate: self.learner.lr_current(),
+            epoch: self.state.epoch,
+            label_tokens_per_s: self.speed.label_tokens_per_s().unwrap_or(f64::NAN),
+        };
+        self.state.log_training(&figures);
+        let item = self.training_item(TrainItem::Entry(figures));
+        self.events.process_train(LearnerEvent::ProcessedItem(item));
+        if !figures.loss.is_finite() || !figures.grad_norm.is_finite() {
+            bail!(
+                "the loss is {} and the gradient norm {} at step {}: training has diverged. Nothing was saved since \
+                 the last checkpoint; lower training.learning_rate or raise training.warmup_steps",
+                figures.loss,
+                figures.grad_norm,
+                self.state.global_step
+            );
+        }
+        Ok(())
+    }
+
+    fn training_item<T>(&self, item: T) -> TrainingItem<T> {
+        let (step, total) = (self.state.global_step, self.state.max_steps);
+        let rounds = Progress::new(self.state.evaluations() + 1, self.state.evaluations() + 1);
+        TrainingItem::new(item, Progress::new(step, total), rounds, Some(step), Some(self.learner.lr_current()))
+    }
+
+    /// Scores the validation set; `None` if asked to stop meanwhile.
+    fn evaluate(&mut self) -> Option<EvalMetrics> {
+        let model = self.learner.model().valid();
+        let total = self.validation.num_items();
+        let (monitor, interrupter) = (&self.strategy.monitor, &self.interrupter);
+        let metrics = evaluate(&model, self.validation.iter(), |done| {
+            monitor.phase(Phase::Evaluating { done, total });
+            !interrupter.should_stop()
+        })?;
+        self.state.log_evaluation(&metrics);
+        let round = self.state.evaluations();
+        // burn-train calls the stretch up to an evaluation an epoch, and counts them.
+        self.events.process_train(LearnerEvent::EndEpoch(round));
+        let item = self.training_item(metrics);
+        self.events.process_valid(LearnerEvent::ProcessedItem(item));
+        self.events.process_valid(LearnerEvent::EndEpoch(round));
+        self.strategy.monitor.phase(Phase::Training { step: self.state.global_step });
+        Some(metrics)
+    }
+
+    /// Whether the evaluation is the best so far, and whether it is time to stop.
+    fn judge(&mut self, metrics: &EvalMetrics) -> (bool, bool) {
+        let metric = self.strategy.args.metric_for_best_model;
+        let value = match metric {
+            super::arguments::BestMetric::Loss => metrics.loss,
+            super::arguments::BestMetric::TokenAccuracy => metrics.token_accuracy,
+        };
+        let mut stop = false;
+        if let Some(early) = self.early_stopping {
+            let count = early.count(metric, value, self.state.best_metric, self.state.patience_used());
+            self.state.set_patience_used(early, count);
+            stop = count >= early.patience && self.state.global_step < self.state.max_steps;
+            if stop {
+                self.note(format!(
+                    "early stopping at step {}: {count} evaluations without a better one",
+                    self.state.global_step
+                ));
+            }
+        }
+        let new_best = self.state.best_metric.is_none_or(|best| metric.is_better(value, best));
+        if new_best {
+            self.state.best_metric = Some(value);
+            self.state.best_global_step = Some(self.state.global_step);
+        }
+        (new_best, stop)
+    }
+
+    /// Whether a new best is saved even between two `save_steps`: without it, there would be nothing to load.
+    fn saves_best(&self) -> bool {
+        self.strategy.args.load_best_model_at_end
+    }
+
+    fn save(&mut self) -> Result<()> {
+        if self.last_saved == Some(self.state.global_step) {
+            return Ok(());
+        }
+        self.strategy.monitor.phase(Phase::Saving);
+        // Only an evaluated checkpoint can be the best.
+        if self.state.best_global_step == Some(self.state.global_step) {
+            let path = self.checkpoints.path(self.state.global_step);
+            self.state.best_model_checkpoint = Some(path.display().to_string());
+        }
+        let loop_state = LoopState {
+            loss_since_log: self.loss_since_log.clone().into_scalar_f64() as f32,
+            steps_since_log: self.steps_since_log,
+        };
+        let adapter = self.adapter();
+        let path = self.checkpoints.save(&adapter, &self.strategy.optimizer, &self.state, &loop_state)?;
+        let best = self.state.best_global_step.filter(|_| self.saves_best());
+        self.checkpoints.prune(best)?;
+        self.last_saved = Some(self.state.global_step);
+        self.note(format!("saved {}", path.display()));
+        self.strategy.monitor.phase(Phase::Training { step: self.state.global_step });
+        Ok(())
+    }
+
+    fn adapter(&self) -> Adapter {
+        Adapter::extract(&self.learner.model(), self.strategy.adapter.clone())
+    }
+
+    fn note(&self, text: String) {
+        self.strategy.monitor.note(text);
+    }
+
+    /// burn-train's metric logs count evaluations from 1; a resumed run goes on where they stopped.
+    fn continue_metric_logs(&mut self) {
+        let rounds = self.state.evaluations();
+        if rounds > 0 {
+            self.events.process_train(LearnerEvent::EndEpoch(rounds));
+            self.events.process_valid(LearnerEvent::EndEpoch(rounds));
+        }
+    }
+}

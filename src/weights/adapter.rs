@@ -1,0 +1,358 @@
+//! LoRA adapters in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use burn::tensor::backend::Backend;
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use serde_json::{Map, Value, json};
+
+use super::safetensors::{SafetensorsFile, narrow};
+use crate::bad_input;
+use crate::error::{BadInput, read_json, write_atomically};
+use crate::model::lora::LoraWeights;
+use crate::model::{LoraConfig, Qwen2ForCausalLm, TargetModule};
+
+const CONFIG_FILE: &str = "adapter_config.json";
+const WEIGHTS_FILE: &str = "adapter_model.safetensors";
+
+/// An adapter on the host, independent of any backend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adapter {
+    pub config: AdapterConfig,
+    /// By layer and module.
+    pub weights: BTreeMap<(usize, TargetModule), LoraWeights>,
+}
+
+/// The part of `adapter_config.json` that decides what the adapter computes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterConfig {
+    pub r: usize,
+    pub lora_alpha: f64,
+    pub lora_dropout: f64,
+    pub target_modules: Vec<TargetModule>,
+    /// Scale alpha / sqrt(r) instead of alpha / r.
+    pub use_rslora: bool,
+    /// What the adapter was trained on, as the config named it.
+    pub base_model_name_or_path: Option<String>,
+}
+
+impl AdapterConfig {
+    /// The factor of the low-rank branch.
+    pub fn scaling(&self) -> f64 {
+        let r = self.r as f64;
+        self.lora_alpha / if self.use_rslora { r.sqrt() } else { r }
+    }
+
+    fn from_json(json: &Value) -> Result<Self, Vec<String>> {
+        let mut problems = unsupported_keys(json);
+        let mut positive = |key: &str| match json[key].as_f64() {
+            Some(value) if value > 0.0 && value <= 65536.0 => value,
+            _ => {
+                problems.push(format!("{key} must be a positive number, found {}", json[key]));
+                1.0
+            }
+        };
+        let (r, lora_alpha) = (positive("r"), positive("lora_alpha"));
+        if r.fract() != 0.0 {
+            problems.push(format!("r must be an integer, found {r}"));
+        }
+        let mut target_modules = Vec::new();
+        match &json["target_modules"] {
+            Value::Array(names) => {
+                for name in names {
+                    // PEFT matches a name against the end of a module's path.
+                    let last = name.as_str().and_then(|n| n.rsplit('.').next()).unwrap_or_default();
+                    match TargetModule::from_name(last) {
+                        Some(target) => target_modules.push(target),
+                        None => problems.push(format!("target module {name} is not part of Qwen2's decoder layers")),
+                    }
+                }
+            }
+            Value::String(word) if word == "all-linear" => target_modules.extend(TargetModule::ALL),
+            other => problems.push(format!("target_modules must be a list of names, found {other}")),
+        }
+        target_modules.sort_unstable();
+        target_modules.dedup();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            r: r as usize,
+            lora_alpha,
+            lora_dropout: json["lora_dropout"].as_f64().unwrap_or(0.0),
+            target_modules,
+            use_rslora: json["use_rslora"].as_bool().unwrap_or(false),
+            base_model_name_or_path: json["base_model_name_or_path"].as_str().map(str::to_string),
+        })
+    }
+
+    /// The keys that peft 0.6 knew, so that old and new versions read the file, plus what differs from a default.
+    fn to_json(&self) -> Value {
+        let alpha = if self.lora_alpha.fract() == 0.0 { json!(self.lora_alpha as u64) } else { json!(self.lora_alpha) };
+        let mut config = json!({
+            "alpha_pattern": {},
+            "auto_mapping": null,
+            "base_model_name_or_path": self.base_model_name_or_path,
+            "bias": "none",
+            "fan_in_fan_out": false,
+            "inference_mode": true,
+            "init_lora_weights": true,
+            "layers_pattern": null,
+            "layers_to_transform": null,
+            "lora_alpha": alpha,
+            "lora_dropout": self.lora_dropout,
+            "modules_to_save": null,
+            "peft_type": "LORA",
+            "r": self.r,
+            "rank_pattern": {},
+            "revision": null,
+            "target_modules": self.target_modules.iter().map(|t| t.name()).collect::<Vec<_>>(),
+            "task_type": "CAUSAL_LM",
+        });
+        if self.use_rslora {
+            config["use_rslora"] = json!(true);
+        }
+        config
+    }
+}
+
+/// Keys whose value asks for something that is not computed here. A key that is absent, null, false or empty asks
+/// for nothing; so a newer peft's keys are accepted as long as they are switched off.
+fn unsupported_keys(json: &Value) -> Vec<String> {
+    /// Keys that are read, or that change nothing about a trained adapter's output.
+    const KNOWN: [&str; 14] = [
+        "auto_mapping",
+        "base_model_name_or_path",
+        "inference_mode",
+        "lora_alpha",
+        "lora_dropout",
+        "megatron_core",
+        "peft_version",
+        "qalora_group_size",
+        "r",
+        "revision",
+        "target_modules",
+        "use_rslora",
+        "loftq_config",
+        "runtime_config",
+    ];
+    /// Initialisations that leave the base's weights as they were; others (PiSSA, OLoRA, ...) change them.
+    const NEUTRAL_INITS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
+    let Some(object) = json.as_object() else {
+        return vec!["it must hold a JSON object".into()];
+    };
+    let asks_for_nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    };
+    let allowed = |key: &str, value: &Value| match key {
+        "peft_type" => value == "LORA",
+        "task_type" => value == "CAUSAL_LM",
+        "bias" => value == "none",
+        "init_lora_weights" => value.is_boolean() || value.as_str().is_some_and(|init| NEUTRAL_INITS.contains(&init)),
+        _ => KNOWN.contains(&key) || asks_for_nothing(value),
+    };
+    let mut problems: Vec<String> = object
+        .iter()
+        .filter(|(key, value)| !allowed(key, value) && !(key.as_str() == "task_type" && value.is_null()))
+        .map(|(key, value)| format!("{key} = {value} is not supported"))
+        .collect();
+    if !object.contains_key("peft_type") {
+        problems.push("peft_type is missing (expected \"LORA\")".into());
+    }
+    problems
+}
+
+/// PEFT's name of one of an adapter's tensors.
+fn tensor_name(layer: usize, target: TargetModule, matrix: char) -> String {
+    format!("base_model.model.model.layers.{layer}.{}.lora_{matrix}.weight", target.path())
+}
+
+impl Adapter {
+    /// Fresh weights for every target of a model.
+    pub fn init<B: Backend>(model: &Qwen2ForCausalLm<B>, config: AdapterConfig, seed: u64) -> Self {
+        let mut rng = LoraWeights::init_rng(seed);
+        let weights = model
+            .linears()
+            .filter(|(_, target, _)| config.target_modules.contains(target))
+            .map(|(layer, target, linear)| {
+                let (input, output) = (linear.base.in_features(), linear.base.out_features());
+                ((layer, target), LoraWeights::init(config.r, input, output, &mut rng))
+            })
+            .collect();
+        Self { config, weights }
+    }
+
+    /// Reads a PEFT folder. Which model it fits is checked when it is attached.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let config_path = folder.join(CONFIG_FILE);
+        if !config_path.exists() {
+            bad_input!("{} is not an adapter folder: it has no {CONFIG_FILE}", folder.display());
+        }
+        let config = AdapterConfig::from_json(&read_json(&config_path)?)
+            .map_err(|problems| BadInput(format!("{}:\n  {}", config_path.display(), problems.join("\n  "))))?;
+        let file = SafetensorsFile::open(&folder.join(WEIGHTS_FILE))?;
+        let weights = Self::read_weights(&config, &file).map_err(|problems| {
+            let path = file.path().display();
+            BadInput(format!("{path} does not match {CONFIG_FILE}:\n  {}", problems.join("\n  ")))
+        })?;
+        Ok(Self { config, weights })
+    }
+
+    fn read_weights(
+        config: &AdapterConfig,
+        file: &SafetensorsFile,
+    ) -> Result<BTreeMap<(usize, TargetModule), LoraWeights>, Vec<String>> {
+        let (mut problems, mut places) = (Vec::new(), BTreeMap::new());
+        for name in file.names() {
+            match parse_name(name) {
+                Some((layer, target)) if config.target_modules.contains(&target) => {
+                    places.insert((layer, target), ());
+                }
+                Some((_, target)) => problems.push(format!("{name} is there, but {target} is not in target_modules")),
+                None => problems.push(format!("{name} is not a LoRA tensor of a Qwen2 decoder layer")),
+            }
+        }
+        let mut weights = BTreeMap::new();
+        for (layer, target) in places.into_keys() {
+            let mut matrix = |which: char, rank_axis: usize| {
+                let name = tensor_name(layer, target, which);
+                match file.get(&name) {
+                    None => problems.push(format!("{name} is missing")),
+                    Some(t) if t.shape.len() != 2 || t.shape[rank_axis] != config.r => {
+                        problems.push(format!("{name} has shape {:?}, which is not of rank r = {}", t.shape, config.r));
+                    }
+                    Some(t) if !t.is_supported() => problems.push(format!("{name} has type {:?}", t.dtype)),
+                    Some(t) => {
+                        let values = t.to_f32();
+                        if values.iter().all(|v| v.is_finite()) {
+                            return values;
+                        }
+                        problems.push(format!("{name} holds values that are not finite"));
+                    }
+                }
+                Vec::new()
+            };
+            let (a, b) = (matrix('A', 0), matrix('B', 1));
+            weights.insert((layer, target), LoraWeights { r: config.r, a, b });
+        }
+        if weights.is_empty() && problems.is_empty() {
+            problems.push("it holds no LoRA tensors".into());
+        }
+        if problems.is_empty() { Ok(weights) } else { Err(problems) }
+    }
+
+    /// Writes a PEFT folder; each file appears whole or not at all.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let bytes: Vec<(String, [usize; 2], Vec<u8>)> = self
+            .weights
+            .iter()
+            .flat_map(|(&(layer, target), w)| {
+                let (input, output) = (w.a.len() / w.r, w.b.len() / w.r);
+                [
+                    (tensor_name(layer, target, 'A'), [w.r, input], narrow(&w.a, Dtype::F32)),
+                    (tensor_name(layer, target, 'B'), [output, w.r], narrow(&w.b, Dtype::F32)),
+                ]
+            })
+            .collect();
+        let views = bytes
+            .iter()
+            .map(|(name, shape, data)| Ok((name, TensorView::new(Dtype::F32, shape.to_vec(), data)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let metadata = [("format".to_string(), "pt".to_string())].into();
+        let file = serialize(views, Some(metadata)).context("cannot serialise the adapter")?;
+        write_atomically(&folder.join(WEIGHTS_FILE), &file)?;
+        let config: Map<String, Value> = self.config.to_json().as_object().cloned().unwrap_or_default();
+        write_atomically(&folder.join(CONFIG_FILE), serde_json::to_string_pretty(&config)?.as_bytes())
+    }
+
+    /// Whether `B` is zero everywhere, so that the adapter changes nothing.
+    pub fn is_zero(&self) -> bool {
+        self.weights.values().all(|w| w.b.iter().all(|v| *v == 0.0))
+    }
+
+    /// Checks the adapter against a config section that is to go on training it.
+    pub fn check_matches(&self, lora: &LoraConfig, targets: &[TargetModule]) -> Result<(), String> {
+        let c = &self.config;
+        if c.r != lora.r || c.lora_alpha != lora.lora_alpha || c.target_modules != targets {
+            let names = |t: &[TargetModule]| t.iter().map(|t| t.name()).collect::<Vec<_>>().join(", ");
+            return Err(format!(
+                "it has r {}, lora_alpha {} and target_modules {}, the config asks for r {}, lora_alpha {} and {}",
+                c.r,
+                c.lora_alpha,
+                names(&c.target_modules),
+                lora.r,
+                lora.lora_alpha,
+                names(targets)
+            ));
+        }
+        Ok(())
+    }
+
+    /// Puts the adapter on a model. Every target of every layer must be there, and nothing else.
+    pub fn attach<B: Backend>(&self, mut model: Qwen2ForCausalLm<B>, dropout: f64) -> Result<Qwen2ForCausalLm<B>> {
+        let problems = self.mismatches(&model);
+        if !problems.is_empty() {
+            bad_input!("the adapter does not fit the model:\n  {}", problems.join("\n  "));
+        }
+        for (index, (layer, target, linear)) in model.linears_mut().enumerate() {
+            if let Some(weights) = self.weights.get(&(layer, target)) {
+                *linear = linear.clone().with_lora(weights.clone(), self.config.scaling(), dropout, index as u64);
+            }
+        }
+        Ok(model)
+    }
+
+    fn mismatches<B: Backend>(&self, model: &Qwen2ForCausalLm<B>) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (layer, target, linear) in model.linears().filter(|(_, t, _)| self.config.target_modules.contains(t)) {
+            let (input, output) = (linear.base.in_features(), linear.base.out_features());
+            match self.weights.get(&(layer, target)) {
+                None => problems.push(format!("layer {layer}: {target} has no adapter weights")),
+                Some(w) if w.a.len() != w.r * input || w.b.len() != output * w.r => problems.push(format!(
+                    "layer {layer}: the adapter of {target} is for {} inputs and {} outputs, the model has {input} and {output}",
+                    w.a.len() / w.r,
+                    w.b.len() / w.r
+                )),
+                Some(_) => {}
+            }
+        }
+        let layers = model.num_hidden_layers();
+        for (layer, target) in self.weights.keys().filter(|(layer, _)| *layer >= layers) {
+            problems
+                .push(format!("the adapter has weights for {target} of layer {layer}; the model has {layers} layers"));
+        }
+        problems
+    }
+
+    /// Reads the adapter back from a model.
+    pub fn extract<B: Backend>(model: &Qwen2ForCausalLm<B>, config: AdapterConfig) -> Self {
+        let weights = model
+            .linears()
+            .filter_map(|(layer, target, linear)| {
+                let lora = linear.lora.as_ref()?;
+                let (a, b) = (lora.lora_a.val(), lora.lora_b.val());
+                let weights = LoraWeights { r: a.dims()[0], a: host(a), b: host(b) };
+                Some(((layer, target), weights))
+            })
+            .collect();
+        Self { config, weights }
+    }
+}
+
+fn host<B: Backend>(tensor: burn::tensor::Tensor<B, 2>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().into_vec().expect("the data was converted to f32")
+}
+
+/// The layer and module of `base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight`.
+fn parse_name(name: &str) -> Option<(usize, TargetModule)> {
+    let rest = name.strip_prefix("base_model.model.model.layers.")?;
+    let rest = rest.strip_suffix(".lora_A.weight").or(rest.strip_suffix(".lora_B.weight"))?;
+    let (layer, path) = rest.split_once('.')?;
+    let target = TargetModule::ALL.into_iter().find(|target| target.path() == path)?;
+    Some((layer.parse().ok()?, target))
+}

@@ -1,0 +1,216 @@
+//! A model's name in the config -> a folder: a local one, or a snapshot in the Hugging Face cache, downloaded first
+//! where it is not there yet.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::Result;
+use hf_hub::api::sync::{Api, ApiBuilder};
+use hf_hub::{Cache, Repo, RepoType};
+use serde_json::Value;
+
+use crate::bad_input;
+use crate::error::{OrBadInput, read_json};
+
+/// How long the hub may take to say what a repository holds.
+const REACH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Files that a model cannot do without, besides its weights.
+const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
+/// Files that are used where a model has them.
+const OPTIONAL: [&str; 6] = [
+    "tokenizer_config.json",
+    "generation_config.json",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+];
+
+/// Where models come from: the environment variables of `huggingface_hub`, read by the caller.
+#[derive(Debug, Clone)]
+pub struct HubSettings {
+    /// `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`.
+    pub cache_dir: PathBuf,
+    /// `HF_TOKEN`, else the file that `huggingface-cli login` writes.
+    pub token: Option<String>,
+    /// `HF_ENDPOINT`
+    pub endpoint: String,
+    /// `HF_HUB_OFFLINE`
+    pub offline: bool,
+    /// Whether downloads draw a progress bar on stderr.
+    pub progress: bool,
+}
+
+impl HubSettings {
+    /// Reads the variables through `var`, as huggingface_hub does.
+    pub fn from_variables(var: impl Fn(&str) -> Option<String>, progress: bool) -> Self {
+        let set = |name: &str| var(name).filter(|value| !value.is_empty());
+        let home = set("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
+            let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
+            let cache = cache.unwrap_or_else(|| PathBuf::from(set("HOME").unwrap_or_default()).join(".cache"));
+            cache.join("huggingface")
+        });
+        let saved_token = || std::fs::read_to_string(home.join("token")).ok().map(|t| t.trim().to_string());
+        Self {
+            cache_dir: set("HF_HUB_CACHE").map(PathBuf::from).unwrap_or_else(|| home.join("hub")),
+            token: set("HF_TOKEN").or_else(saved_token).filter(|token| !token.is_empty()),
+            endpoint: set("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into()),
+            offline: set("HF_HUB_OFFLINE").is_some_and(|v| ["1", "true", "yes", "on"].contains(&&*v.to_lowercase())),
+            progress,
+        }
+    }
+}
+
+/// The folder that holds a model's files.
+pub fn resolve(name: &str, settings: &HubSettings) -> Result<PathBuf> {
+    let path = Path::new(name);
+    if path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    if !is_hub_id(name) {
+        bad_input!("the model folder {name:?} does not exist (and it is not a hub id, which reads \"owner/name\")");
+    }
+    let cached = Cache::new(settings.cache_dir.clone()).repo(repo(name));
+    if let Some(folder) = complete_snapshot(&cached) {
+        return Ok(folder);
+    }
+    if settings.offline {
+        bad_input!(
+            "{name} is not in the cache and HF_HUB_OFFLINE forbids a download.\n  {}",
+            what_would_do(name, settings)
+        );
+    }
+    download(name, settings)
+}
+
+fn repo(name: &str) -> Repo {
+    Repo::new(name.to_string(), RepoType::Model)
+}
+
+/// `owner/name` in the characters that the hub allows.
+fn is_hub_id(name: &str) -> bool {
+    let part = |s: &str| {
+        !s.is_empty()
+            && !s.starts_with(['.', '-'])
+            && s.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    name.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
+}
+
+/// The cached snapshot, if all that a model needs is there.
+fn complete_snapshot(cached: &hf_hub::CacheRepo) -> Option<PathBuf> {
+    let folder = cached.get("config.json")?.parent()?.to_path_buf();
+    let required = REQUIRED.iter().all(|file| folder.join(file).exists());
+    let weights = match folder.join("model.safetensors.index.json") {
+        index if index.exists() => shards(&index).ok()?.iter().all(|shard| folder.join(shard).exists()),
+        _ => folder.join("model.safetensors").exists(),
+    };
+    (required && weights).then_some(folder)
+}
+
+/// The files that an index names.
+fn shards(index: &Path) -> Result<Vec<String>> {
+    let json = read_json(index)?;
+    let mut files: Vec<String> = json["weight_map"]
+        .as_object()
+        .map(|map| map.values().filter_map(Value::as_str).map(str::to_string).collect())
+        .unwrap_or_default();
+    files.sort_unstable();
+    files.dedup();
+    if let Some(file) = files.iter().find(|file| Path::new(file).file_name() != Some(file.as_ref())) {
+        bad_input!("{}: {file:?} is not a file name in this folder", index.display());
+    }
+    Ok(files)
+}
+
+fn what_would_do(name: &str, settings: &HubSettings) -> String {
+    format!(
+        "Put {}, model.safetensors (or its shards with model.safetensors.index.json) and, where it has them, {} into \
+         a folder and set model_name to that folder; or fill the cache {} on a machine with a connection \
+         (`huggingface-cli download {name}`).",
+        REQUIRED.join(", "),
+        OPTIONAL[..2].join(" and "),
+        settings.cache_dir.display(),
+    )
+}
+
+fn download(name: &str, settings: &HubSettings) -> Result<PathBuf> {
+    let failed = || format!("cannot download {name} from {}", settings.endpoint);
+    let api = ApiBuilder::from_cache(Cache::new(settings.cache_dir.clone()))
+        .with_endpoint(settings.endpoint.clone())
+        .with_token(settings.token.clone())
+        .with_progress(settings.progress)
+        .with_retries(3)
+        .build()
+        .or_bad_input(failed)?;
+    let files = list_files(api.clone(), name, settings)?;
+    let model = api.repo(repo(name));
+    let get = |file: &str| model.get(file).or_bad_input(|| format!("{} ({file})", failed()));
+    let has = |file: &str| files.iter().any(|f| f == file);
+
+    for file in REQUIRED.into_iter().filter(|file| !has(file)) {
+        bad_input!("{name} on {} has no {file}", settings.endpoint);
+    }
+    for file in REQUIRED.into_iter().chain(OPTIONAL.into_iter().filter(|file| has(file))) {
+        get(file)?;
+    }
+    if has("model.safetensors") {
+        get("model.safetensors")?;
+    } else if has("model.safetensors.index.json") {
+        for shard in shards(&get("model.safetensors.index.json")?)? {
+            get(&shard)?;
+        }
+    } else {
+        bad_input!("{name} on {} has no safetensors weights", settings.endpoint);
+    }
+    let config = get("config.json")?;
+    Ok(config.parent().expect("a file has a folder").to_path_buf())
+}
+
+/// The repository's files. Asked on a thread of its own: the client knows no time limit.
+fn list_files(api: Api, name: &str, settings: &HubSettings) -> Result<Vec<String>> {
+    let (sender, receiver) = mpsc::channel();
+    let model = api.repo(repo(name));
+    std::thread::spawn(move || sender.send(model.info().map_err(|error| error.to_string())));
+    let unreachable = |why: String| {
+        format!(
+            "cannot get {name} from {}: {why}.\n  Check the connection, the id and, for a private model, HF_TOKEN. {}",
+            settings.endpoint,
+            what_would_do(name, settings)
+        )
+    };
+    match receiver.recv_timeout(REACH_TIMEOUT) {
+        Ok(Ok(info)) => Ok(info.siblings.into_iter().map(|file| file.rfilename).collect()),
+        Ok(Err(error)) => bad_input!("{}", unreachable(error)),
+        Err(_) => bad_input!("{}", unreachable(format!("no answer within {} seconds", REACH_TIMEOUT.as_secs()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> HubSettings {
+        let get = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string());
+        HubSettings::from_variables(get, false)
+    }
+
+    #[test]
+    fn the_cache_follows_huggingface_hubs_variables() {
+        assert_eq!(settings(&[("HOME", "/h")]).cache_dir, Path::new("/h/.cache/huggingface/hub"));
+        assert_eq!(settings(&[("HOME", "/h"), ("HF_HOME", "/x")]).cache_dir, Path::new("/x/hub"));
+        assert_eq!(settings(&[("HF_HOME", "/x"), ("HF_HUB_CACHE", "/y")]).cache_dir, Path::new("/y"));
+        let all = settings(&[("HF_TOKEN", "t"), ("HF_ENDPOINT", "http://e"), ("HF_HUB_OFFLINE", "1")]);
+        assert_eq!((all.token.as_deref(), all.endpoint.as_str(), all.offline), (Some("t"), "http://e", true));
+    }
+
+    #[test]
+    fn only_owner_and_name_make_a_hub_id() {
+        assert!(is_hub_id("Qwen/Qwen2.5-0.5B-Instruct"));
+        for name in ["./model", "model", "/abs/model", "a/b/c", "../x", "a/..", "~/model", "a/b c"] {
+            assert!(!is_hub_id(name), "{name}");
+        }
+    }
+}

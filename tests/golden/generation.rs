@@ -1,0 +1,86 @@
+//! Greedy token ids against transformers: base, adapters, merged; with and without repetition penalty.
+
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{DType, Tensor};
+use qwen_lora::inference::generation::{GenerationArguments, GenerationConfig, ModelGenerationConfig};
+use qwen_lora::inference::generator::{FinishReason, Generator};
+use qwen_lora::model::{KvCache, Qwen2ForCausalLm, TokenBatch};
+use qwen_lora::weights::merge::write_merged_weights;
+use qwen_lora::weights::model::ModelFolder;
+use serde_json::Value;
+
+use crate::fixtures::{Golden, adapter, base, golden, integers, max_difference, path, values, with_adapter};
+
+fn greedy(penalty: f64, eos_token_ids: Vec<u32>) -> GenerationConfig {
+    GenerationConfig { max_new_tokens: 32, sampling: None, repetition_penalty: penalty, eos_token_ids, seed: 0 }
+}
+
+fn unsigned(value: &Value) -> Vec<u32> {
+    integers(value).into_iter().map(|id| id as u32).collect()
+}
+
+fn check<B: Backend>(model: &Qwen2ForCausalLm<B>, cases: &Value) {
+    let eos = ModelGenerationConfig::read(&path("tiny-model")).unwrap().eos_token_ids();
+    for case in cases.as_array().unwrap() {
+        let prompt = unsigned(&case["prompt_ids"]);
+        for (key, config) in [
+            ("greedy", greedy(1.0, eos.clone())),
+            ("greedy_rep_penalty_1.1", greedy(1.1, eos.clone())),
+            ("greedy_no_stop", greedy(1.0, vec![])),
+        ] {
+            let mut generator = Generator::new(model, &prompt, &config);
+            let ids: Vec<u32> = generator.by_ref().collect();
+            assert_eq!(ids, unsigned(&case[key]["ids"]), "{key} after {}", case["prompt"]);
+            let stopped = ids.last().is_some_and(|id| config.eos_token_ids.contains(id));
+            let reason = if stopped { FinishReason::Stop } else { FinishReason::Length };
+            assert_eq!(generator.finish_reason(), Some(reason));
+        }
+    }
+}
+
+pub fn greedy_tokens_equal_transformers<B: AutodiffBackend>() {
+    let golden = golden();
+    check(&base::<B::InnerBackend>(), &golden["generation_base"]);
+    check(&with_adapter::<B::InnerBackend>("adapter_init"), &golden["generation_adapter_init"]);
+    check(&with_adapter::<B::InnerBackend>("adapter_final_hand"), &golden["generation_adapter_final"]);
+}
+
+pub fn a_merged_model_equals_base_and_adapter<B: AutodiffBackend>() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = ModelFolder::open(&path("tiny-model")).unwrap();
+    let (adapter, device) = (adapter("adapter_final_hand"), Default::default());
+    write_merged_weights::<B::InnerBackend>(&source, &adapter, folder.path(), &device).unwrap();
+    std::fs::copy(path("tiny-model/config.json"), folder.path().join("config.json")).unwrap();
+    let merged = ModelFolder::open(folder.path()).unwrap().load::<B::InnerBackend>(&device, DType::F32);
+
+    let golden_tensors = Golden::open("tensors.safetensors");
+    let batch = TokenBatch::single(golden_tensors.i32("single.ids"));
+    let logits = values(merged.logits(merged.model.forward(&batch, None, None)));
+    let difference = max_difference(&logits, &golden_tensors.f32("merged.single.logits"));
+    assert!(difference < 1e-4, "{difference:e}");
+    check(&merged, &golden()["generation_merged"]);
+}
+
+/// Token by token with a cache, in pieces, and all at once: the same logits.
+pub fn the_cache_changes_no_logits<B: AutodiffBackend>() {
+    let model = with_adapter::<B::InnerBackend>("adapter_final_hand");
+    let ids = Golden::open("tensors.safetensors").i32("single.ids");
+    let whole = model.model.forward(&TokenBatch::single(ids.clone()), None, None);
+    for piece in [1, 4] {
+        let mut cache = KvCache::new(model.num_hidden_layers());
+        let pieces: Vec<Tensor<B::InnerBackend, 2>> = ids
+            .chunks(piece)
+            .map(|ids| model.model.forward(&TokenBatch::single(ids.to_vec()), Some(&mut cache), None))
+            .collect();
+        assert_eq!(cache.len(), ids.len());
+        let difference = max_difference(&values(Tensor::cat(pieces, 0)), &values(whole.clone()));
+        assert!(difference < 1e-5, "pieces of {piece}: {difference:e}");
+    }
+}
+
+#[test]
+fn generation_stops_at_the_tokenizers_and_the_models_end_tokens() {
+    let model = ModelGenerationConfig::read(&path("tiny-model")).unwrap();
+    let config = GenerationConfig::resolve(&GenerationArguments::default(), &model, &[3]);
+    assert_eq!(config.eos_token_ids, [3, 509, 511]);
+}

@@ -1,0 +1,46 @@
+//! The golden gates: what transformers, peft and TRL computed on a tiny Qwen2, computed here on each CPU backend.
+//!
+//! `fixtures/golden` was made by torch 2.15.0, transformers 5.23.0, peft 0.21.2 and trl 1.16.0.
+
+mod data;
+mod fixtures;
+mod generation;
+mod model;
+mod training;
+
+use burn::backend::{Autodiff, Flex};
+use burn_ndarray::NdArray;
+
+/// Runs each generic check on each backend, as a test named `backend::check`.
+macro_rules! on_each_backend {
+    ($($module:ident::$check:ident),+ $(,)?) => {
+        mod ndarray {
+            $(#[test] fn $check() { super::$module::$check::<super::Autodiff<super::NdArray>>(); })+
+        }
+        mod flex {
+            $(#[test] fn $check() { super::$module::$check::<super::Autodiff<super::Flex>>(); })+
+        }
+    };
+}
+
+on_each_backend!(
+    model::logits_and_hidden_states_equal_transformers,
+    model::padding_on_the_right_changes_nothing,
+    model::rows_of_other_lengths_in_one_pass_do_not_see_each_other,
+    model::positions_far_from_the_start_equal_transformers,
+    model::an_adapter_equals_peft,
+    model::an_untied_sharded_model_with_its_own_head_dim_loads,
+    model::chunked_cross_entropy_equals_the_plain_one,
+    training::gradients_of_the_first_step_equal_peft,
+    training::twenty_clipped_steps_follow_sft_trainer,
+    training::twenty_unclipped_steps_follow_sft_trainer,
+    training::ragged_epochs_follow_sft_trainer,
+    training::the_shuffled_run_follows_sft_trainer,
+    training::loss_and_gradients_do_not_depend_on_the_micro_batch_or_padding,
+    training::evaluation_does_not_depend_on_the_batch_size,
+    training::a_resumed_run_equals_an_uninterrupted_one,
+    training::early_stopping_keeps_the_best_adapter,
+    generation::greedy_tokens_equal_transformers,
+    generation::a_merged_model_equals_base_and_adapter,
+    generation::the_cache_changes_no_logits,
+);
