@@ -85,6 +85,27 @@ pub fn encode(records: &[Record], tokenizer: &Tokenizer, options: EncodeOptions,
 }
 
 impl EncodedRows {
+    /// Refuses ids that the model has no embedding for, and rows longer than it has positions for.
+    pub fn check_fits(&self, vocab_size: usize, max_positions: usize, source: &Path) -> Result<()> {
+        for row in &self.rows {
+            if let Some(id) = row.input_ids.iter().find(|id| **id as usize >= vocab_size) {
+                bad_input!(
+                    "{}: the tokenizer gives id {id}, but the model's vocabulary ends at {vocab_size}; tokenizer and \
+                     model do not belong together",
+                    source.display()
+                );
+            }
+            if row.input_ids.len() > max_positions {
+                bad_input!(
+                    "{}: a row has {} tokens, but the model takes at most {max_positions}; lower max_length",
+                    source.display(),
+                    row.input_ids.len()
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Labels of all rows.
     pub fn label_count(&self) -> usize {
         self.rows.iter().map(EncodedRow::label_count).sum()

@@ -1,16 +1,80 @@
 //! A question in, an answer out, in pieces as it is generated.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
 use burn::tensor::backend::Backend;
+use serde::{Deserialize, Serialize};
 
-use super::generation::GenerationConfig;
+use super::generation::{GenerationArguments, GenerationConfig};
 use super::generator::{FinishReason, Generator};
 use crate::bad_input;
 use crate::data::template;
 use crate::data::tokenizer::Tokenizer;
 use crate::model::Qwen2ForCausalLm;
+
+/// Which weights answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The base model.
+    Base,
+    /// The base model with the adapter.
+    Lora,
+    /// The model that `merge` wrote.
+    Merged,
+}
+
+impl Mode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Lora => "lora",
+            Self::Merged => "merged",
+        }
+    }
+}
+
+/// The `inference` section of config.json.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InferenceConfig {
+    pub mode: Mode,
+    /// The base for `base` mode, and for adapters whose own base the config does not name.
+    pub base_model_name: String,
+    pub adapter_path: PathBuf,
+    pub merged_model_path: PathBuf,
+    pub generation: GenerationArguments,
+    pub questions: Vec<String>,
+}
+
+impl Default for InferenceConfig {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Lora,
+            base_model_name: "Qwen/Qwen2.5-0.5B".into(),
+            adapter_path: "./qwen2.5-0.5b-finetuned".into(),
+            merged_model_path: "./qwen2.5-0.5b-merged".into(),
+            generation: GenerationArguments::default(),
+            questions: Vec::new(),
+        }
+    }
+}
+
+impl InferenceConfig {
+    /// Problems by key, without the section's name.
+    pub fn validate(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if self.base_model_name.trim().is_empty() {
+            problems.push(("base_model_name", "must be a hub id or a folder".into()));
+        }
+        if self.questions.iter().any(|question| question.trim().is_empty()) {
+            problems.push(("questions", "must not hold an empty question".into()));
+        }
+        problems
+    }
+}
 
 /// An answer with the ids behind it.
 #[derive(Debug, Clone)]

@@ -1,20 +1,18 @@
 //! How to generate: the config's `generation` section over the model's `generation_config.json` over transformers'
 //! defaults.
 
-use std::path::Path;
-
-use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::bad_input;
-use crate::error::read_json;
+use crate::weights::generation_config::ModelGenerationConfig;
+
+/// transformers' own default, 20 tokens in all, cuts every answer short.
+const DEFAULT_MAX_NEW_TOKENS: usize = 512;
 
 /// The `inference.generation` section of config.json. What is null comes from the model's `generation_config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GenerationArguments {
-    pub max_new_tokens: usize,
+    pub max_new_tokens: Option<usize>,
     /// 0: greedy.
     pub temperature: Option<f64>,
     pub top_p: Option<f64>,
@@ -29,7 +27,7 @@ pub struct GenerationArguments {
 impl Default for GenerationArguments {
     fn default() -> Self {
         Self {
-            max_new_tokens: 512,
+            max_new_tokens: None,
             temperature: None,
             top_p: None,
             top_k: None,
@@ -49,7 +47,8 @@ impl GenerationArguments {
                 problems.push((key, wanted.to_string()));
             }
         };
-        check("max_new_tokens", (1..=1_000_000).contains(&self.max_new_tokens), "must be from 1 to 1000000");
+        let max_new_tokens = self.max_new_tokens.unwrap_or(DEFAULT_MAX_NEW_TOKENS);
+        check("max_new_tokens", (1..=1_000_000).contains(&max_new_tokens), "must be from 1 to 1000000");
         let temperature = self.temperature.unwrap_or(1.0);
         check("temperature", (0.0..=100.0).contains(&temperature), "must be from 0 (greedy) to 100");
         let top_p = self.top_p.unwrap_or(1.0);
@@ -80,37 +79,13 @@ pub struct Sampling {
     pub top_p: f64,
 }
 
-/// What a model's `generation_config.json` says; empty where the model has none.
-#[derive(Debug, Clone, Default)]
-pub struct ModelGenerationConfig(Value);
-
-impl ModelGenerationConfig {
-    pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join("generation_config.json");
-        let json = if path.exists() { read_json(&path)? } else { Value::Null };
-        if !json.is_null() && !json.is_object() {
-            bad_input!("{} must hold a JSON object", path.display());
-        }
-        Ok(Self(json))
-    }
-
-    /// One id or a list of them.
-    pub fn eos_token_ids(&self) -> Vec<u32> {
-        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-        match &self.0["eos_token_id"] {
-            Value::Array(ids) => ids.iter().filter_map(id).collect(),
-            one => id(one).into_iter().collect(),
-        }
-    }
-}
-
 impl GenerationConfig {
     /// `more_eos`: ids that end generation besides the model's, such as the tokenizer's end-of-sequence token.
     pub fn resolve(arguments: &GenerationArguments, model: &ModelGenerationConfig, more_eos: &[u32]) -> Self {
-        let number = |own: Option<f64>, key: &str, default: f64| own.or(model.0[key].as_f64()).unwrap_or(default);
+        let number = |own: Option<f64>, key: &str, default: f64| own.or(model.number(key)).unwrap_or(default);
         let temperature = number(arguments.temperature, "temperature", 1.0);
-        let top_k = arguments.top_k.or(model.0["top_k"].as_u64().map(|k| k as usize)).unwrap_or(50);
-        let do_sample = arguments.do_sample.or(model.0["do_sample"].as_bool()).unwrap_or(false);
+        let top_k = arguments.top_k.or(model.size("top_k")).unwrap_or(50);
+        let do_sample = arguments.do_sample.or(model.flag("do_sample")).unwrap_or(false);
         let sampling =
             Sampling { temperature, top_k: (top_k > 0).then_some(top_k), top_p: number(arguments.top_p, "top_p", 1.0) };
         let mut eos_token_ids = model.eos_token_ids();
@@ -118,7 +93,7 @@ impl GenerationConfig {
         eos_token_ids.sort_unstable();
         eos_token_ids.dedup();
         Self {
-            max_new_tokens: arguments.max_new_tokens,
+            max_new_tokens: arguments.max_new_tokens.or(model.size("max_new_tokens")).unwrap_or(DEFAULT_MAX_NEW_TOKENS),
             sampling: (do_sample && temperature > 0.0).then_some(sampling),
             repetition_penalty: number(arguments.repetition_penalty, "repetition_penalty", 1.0),
             eos_token_ids,
@@ -133,8 +108,8 @@ mod tests {
     use serde_json::json;
 
     fn instruct() -> ModelGenerationConfig {
-        ModelGenerationConfig(json!({"do_sample": true, "eos_token_id": [151645, 151643], "repetition_penalty": 1.1,
-                                     "temperature": 0.7, "top_p": 0.8, "top_k": 20}))
+        ModelGenerationConfig::from_json(json!({"do_sample": true, "eos_token_id": [151645, 151643],
+            "repetition_penalty": 1.1, "temperature": 0.7, "top_p": 0.8, "top_k": 20}))
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Answering: prompt ids in, token ids out ([`generator`]), and text around it ([`chat`]).
 
 pub mod chat;
+pub mod choice;
 pub mod generation;
 pub mod generator;
 pub mod sampler;

@@ -3,6 +3,8 @@
 use burn::tensor::DType;
 use serde_json::Value;
 
+use super::lora::TargetModule;
+
 /// The shape of a Qwen2 model. Field names are the keys of the checkpoint's `config.json`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Qwen2Config {
@@ -105,14 +107,23 @@ impl Qwen2Config {
         self.num_attention_heads / self.num_key_value_heads
     }
 
-    /// Number of frozen parameters: linear layers, embedding and (untied) head.
-    pub fn parameter_count(&self) -> usize {
-        let (h, q) = (self.hidden_size, self.num_attention_heads * self.head_dim);
-        let kv = self.num_key_value_heads * self.head_dim;
-        let attention = 2 * h * q + 2 * h * kv + q + 2 * kv;
-        let layer = attention + 3 * h * self.intermediate_size + 2 * h;
-        let embeddings = if self.tie_word_embeddings { 1 } else { 2 } * self.vocab_size * h;
-        self.num_hidden_layers * layer + h + embeddings
+    /// `[out, in]` of a linear module.
+    pub fn linear_shape(&self, target: TargetModule) -> [usize; 2] {
+        let hidden = self.hidden_size;
+        let (q, kv) = (self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim);
+        match target {
+            TargetModule::QProj => [q, hidden],
+            TargetModule::KProj | TargetModule::VProj => [kv, hidden],
+            TargetModule::OProj => [hidden, q],
+            TargetModule::GateProj | TargetModule::UpProj => [self.intermediate_size, hidden],
+            TargetModule::DownProj => [hidden, self.intermediate_size],
+        }
+    }
+
+    /// Parameters of the linear layers and the head: each costs two operations a token and pass.
+    pub fn multiplied_parameters(&self) -> usize {
+        let layer: usize = TargetModule::ALL.iter().map(|t| self.linear_shape(*t).iter().product::<usize>()).sum();
+        self.num_hidden_layers * layer + self.vocab_size * self.hidden_size
     }
 }
 

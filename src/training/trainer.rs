@@ -74,6 +74,13 @@ impl Start {
             Self::Resumed(saved) => &saved.adapter,
         }
     }
+
+    pub fn adapter_mut(&mut self) -> &mut Adapter {
+        match self {
+            Self::Fresh(adapter) => adapter,
+            Self::Resumed(saved) => &mut saved.adapter,
+        }
+    }
 }
 
 /// Trains `model` (the base, without adapter) and writes the result to `output_dir`.
@@ -88,7 +95,7 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     let plan = Arc::new(batch_plan(args, data.train.len()));
     let device = model.device();
     let adapter = AdapterConfig { lora_dropout, ..start.adapter().config.clone() };
-    let model = start.adapter().attach(model, lora_dropout)?;
+    let model = start.adapter().attach(model, lora_dropout);
     let optimizer = SharedAdamW::new(args);
     let run = match &start {
         Start::Fresh(_) => RunState { state: TrainerState::new(args, &plan), loop_state: LoopState::default() },

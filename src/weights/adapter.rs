@@ -12,7 +12,7 @@ use super::safetensors::{SafetensorsFile, narrow};
 use crate::bad_input;
 use crate::error::{BadInput, read_json, write_atomically};
 use crate::model::lora::LoraWeights;
-use crate::model::{LoraConfig, Qwen2ForCausalLm, TargetModule};
+use crate::model::{LoraConfig, Qwen2Config, Qwen2ForCausalLm, TargetModule};
 
 const CONFIG_FILE: &str = "adapter_config.json";
 const WEIGHTS_FILE: &str = "adapter_model.safetensors";
@@ -173,17 +173,16 @@ fn tensor_name(layer: usize, target: TargetModule, matrix: char) -> String {
 }
 
 impl Adapter {
-    /// Fresh weights for every target of a model.
-    pub fn init<B: Backend>(model: &Qwen2ForCausalLm<B>, config: AdapterConfig, seed: u64) -> Self {
+    /// Fresh weights for every target of a model of this shape.
+    pub fn init(config: AdapterConfig, model: &Qwen2Config, seed: u64) -> Self {
         let mut rng = LoraWeights::init_rng(seed);
-        let weights = model
-            .linears()
-            .filter(|(_, target, _)| config.target_modules.contains(target))
-            .map(|(layer, target, linear)| {
-                let (input, output) = (linear.base.in_features(), linear.base.out_features());
-                ((layer, target), LoraWeights::init(config.r, input, output, &mut rng))
-            })
-            .collect();
+        let mut weights = BTreeMap::new();
+        for layer in 0..model.num_hidden_layers {
+            for target in &config.target_modules {
+                let [output, input] = model.linear_shape(*target);
+                weights.insert((layer, *target), LoraWeights::init(config.r, input, output, &mut rng));
+            }
+        }
         Self { config, weights }
     }
 
@@ -293,40 +292,42 @@ impl Adapter {
         Ok(())
     }
 
-    /// Puts the adapter on a model. Every target of every layer must be there, and nothing else.
-    pub fn attach<B: Backend>(&self, mut model: Qwen2ForCausalLm<B>, dropout: f64) -> Result<Qwen2ForCausalLm<B>> {
-        let problems = self.mismatches(&model);
-        if !problems.is_empty() {
-            bad_input!("the adapter does not fit the model:\n  {}", problems.join("\n  "));
-        }
+    /// Puts the adapter on a model that it was [checked](Self::check_fits) against.
+    pub fn attach<B: Backend>(&self, mut model: Qwen2ForCausalLm<B>, dropout: f64) -> Qwen2ForCausalLm<B> {
         for (index, (layer, target, linear)) in model.linears_mut().enumerate() {
             if let Some(weights) = self.weights.get(&(layer, target)) {
                 *linear = linear.clone().with_lora(weights.clone(), self.config.scaling(), dropout, index as u64);
             }
         }
-        Ok(model)
+        model
     }
 
-    fn mismatches<B: Backend>(&self, model: &Qwen2ForCausalLm<B>) -> Vec<String> {
+    /// Refuses an adapter that has not exactly the weights that its targets have in a model of this shape.
+    pub fn check_fits(&self, model: &Qwen2Config) -> Result<()> {
+        let layers = model.num_hidden_layers;
         let mut problems = Vec::new();
-        for (layer, target, linear) in model.linears().filter(|(_, t, _)| self.config.target_modules.contains(t)) {
-            let (input, output) = (linear.base.in_features(), linear.base.out_features());
-            match self.weights.get(&(layer, target)) {
-                None => problems.push(format!("layer {layer}: {target} has no adapter weights")),
-                Some(w) if w.a.len() != w.r * input || w.b.len() != output * w.r => problems.push(format!(
-                    "layer {layer}: the adapter of {target} is for {} inputs and {} outputs, the model has {input} and {output}",
-                    w.a.len() / w.r,
-                    w.b.len() / w.r
-                )),
-                Some(_) => {}
+        for layer in 0..layers {
+            for target in &self.config.target_modules {
+                let [output, input] = model.linear_shape(*target);
+                match self.weights.get(&(layer, *target)) {
+                    None => problems.push(format!("layer {layer}: {target} has no adapter weights")),
+                    Some(w) if w.a.len() != w.r * input || w.b.len() != output * w.r => problems.push(format!(
+                        "layer {layer}: the adapter of {target} is for {} inputs and {} outputs, the model's has {input} \
+                         and {output}",
+                        w.a.len() / w.r,
+                        w.b.len() / w.r
+                    )),
+                    Some(_) => {}
+                }
             }
         }
-        let layers = model.num_hidden_layers();
         for (layer, target) in self.weights.keys().filter(|(layer, _)| *layer >= layers) {
-            problems
-                .push(format!("the adapter has weights for {target} of layer {layer}; the model has {layers} layers"));
+            problems.push(format!("it has weights for {target} of layer {layer}; the model has {layers} layers"));
         }
-        problems
+        if !problems.is_empty() {
+            bad_input!("the adapter does not fit the model:\n  {}", problems.join("\n  "));
+        }
+        Ok(())
     }
 
     /// Reads the adapter back from a model.

@@ -8,8 +8,11 @@ use burn::tensor::{Tensor, TensorData, backend::Backend};
 use safetensors::tensor::{Dtype, View, serialize_to_file};
 
 use super::adapter::Adapter;
+use super::generation_config::ModelGenerationConfig;
 use super::model::{ModelFolder, expected_tensors};
 use super::safetensors::{TensorSlice, narrow};
+use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
+use crate::error::write_atomically;
 use crate::model::TargetModule;
 use crate::model::lora::LoraWeights;
 
@@ -52,6 +55,33 @@ fn low_rank_product<B: Backend>(lora: &LoraWeights, [out, input]: [usize; 2], de
     let a = Tensor::<B, 2>::from_data(TensorData::new(lora.a.clone(), [lora.r, input]), device);
     let b = Tensor::<B, 2>::from_data(TensorData::new(lora.b.clone(), [out, lora.r]), device);
     b.matmul(a).into_data().convert::<f32>().into_vec().expect("the data was converted to f32")
+}
+
+/// Writes a folder that transformers and vLLM load: the merged weights, and base config, tokenizer and generation
+/// settings beside them.
+pub fn write_merged_model<B: Backend>(
+    base: &ModelFolder,
+    adapter: &Adapter,
+    tokenizer: &Tokenizer,
+    folder: &Path,
+    device: &B::Device,
+) -> Result<()> {
+    adapter.check_fits(&base.config)?;
+    write_merged_weights::<B>(base, adapter, folder, device)?;
+    copy_file(&base.path.join("config.json"), folder)?;
+    for file in TOKENIZER_FILES {
+        copy_file(&tokenizer.folder().join(file), folder)?;
+    }
+    ModelGenerationConfig::read(&base.path)?.write_with_eos_of(tokenizer, folder)
+}
+
+/// Copies a file into a folder, if it is there.
+pub fn copy_file(source: &Path, folder: &Path) -> Result<()> {
+    let Some(name) = source.file_name().filter(|_| source.exists()) else {
+        return Ok(());
+    };
+    let contents = std::fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+    write_atomically(&folder.join(name), &contents)
 }
 
 /// Writes `model.safetensors` of base + adapter into a folder, which is created.

@@ -98,19 +98,6 @@ fn has_bias(target: TargetModule) -> bool {
     matches!(target, TargetModule::QProj | TargetModule::KProj | TargetModule::VProj)
 }
 
-/// `[out, in]` of a linear module.
-fn linear_shape(config: &Qwen2Config, target: TargetModule) -> [usize; 2] {
-    let hidden = config.hidden_size;
-    let (q, kv) = (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
-    match target {
-        TargetModule::QProj => [q, hidden],
-        TargetModule::KProj | TargetModule::VProj => [kv, hidden],
-        TargetModule::OProj => [hidden, q],
-        TargetModule::GateProj | TargetModule::UpProj => [config.intermediate_size, hidden],
-        TargetModule::DownProj => [hidden, config.intermediate_size],
-    }
-}
-
 /// Name and shape of every tensor that a checkpoint of this config holds.
 pub fn expected_tensors(config: &Qwen2Config) -> Vec<(String, Vec<usize>)> {
     let hidden = config.hidden_size;
@@ -124,7 +111,7 @@ pub fn expected_tensors(config: &Qwen2Config) -> Vec<(String, Vec<usize>)> {
     for layer in 0..config.num_hidden_layers {
         let prefix = format!("model.layers.{layer}");
         for target in TargetModule::ALL {
-            let shape = linear_shape(config, target);
+            let shape = config.linear_shape(target);
             if has_bias(target) {
                 tensors.push((format!("{prefix}.{}.bias", target.path()), vec![shape[0]]));
             }

@@ -34,7 +34,7 @@ pub fn adapter(name: &str) -> Adapter {
 }
 
 pub fn with_adapter<B: Backend>(name: &str) -> Qwen2ForCausalLm<B> {
-    adapter(name).attach(base(), 0.0).unwrap()
+    adapter(name).attach(base(), 0.0)
 }
 
 pub fn tokenizer() -> Tokenizer {

@@ -2,9 +2,10 @@
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Tensor};
-use qwen_lora::inference::generation::{GenerationArguments, GenerationConfig, ModelGenerationConfig};
+use qwen_lora::inference::generation::{GenerationArguments, GenerationConfig};
 use qwen_lora::inference::generator::{FinishReason, Generator};
 use qwen_lora::model::{KvCache, Qwen2ForCausalLm, TokenBatch};
+use qwen_lora::weights::generation_config::ModelGenerationConfig;
 use qwen_lora::weights::merge::write_merged_weights;
 use qwen_lora::weights::model::ModelFolder;
 use serde_json::Value;

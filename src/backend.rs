@@ -1,0 +1,183 @@
+//! From the config's `device` to a burn backend: the only file that names one.
+//!
+//! Everything generic is compiled once for each backend, here.
+
+use anyhow::Result;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::DType;
+use burn::tensor::backend::AutodiffBackend;
+
+use crate::bad_input;
+use crate::config::DeviceChoice;
+use crate::training::arguments::Precision;
+
+/// Work that is written once for all backends.
+pub trait Job {
+    type Output;
+    /// `dtype` is what weights are held and multiplied in.
+    fn run<B: AutodiffBackend>(self, device: B::Device, dtype: DType) -> Result<Self::Output>;
+}
+
+/// A device that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    Cpu,
+    #[cfg(feature = "cuda")]
+    Cuda(cuda::Gpu),
+}
+
+/// The device to compute on, and, where it is not the one asked for, why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    pub device: Device,
+    /// Why the GPU asked for is not used, and what to do about it.
+    pub fallback: Option<String>,
+}
+
+/// Finds the device that the config asks for, or the CPU.
+pub fn select(choice: DeviceChoice) -> Selection {
+    match choice {
+        DeviceChoice::Cpu => Selection { device: Device::Cpu, fallback: None },
+        DeviceChoice::Cuda => cuda_or_cpu(),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_or_cpu() -> Selection {
+    match cuda::probe() {
+        Ok(gpu) => Selection { device: Device::Cuda(gpu), fallback: None },
+        Err(missing) => Selection { device: Device::Cpu, fallback: Some(missing) },
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_or_cpu() -> Selection {
+    let why = "this binary was built without GPU support; build it with `cargo build --release --features cuda`";
+    Selection { device: Device::Cpu, fallback: Some(why.into()) }
+}
+
+impl Device {
+    /// What the device is called in messages.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Cpu => "the CPU".into(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => gpu.name.clone(),
+        }
+    }
+
+    /// The type that weights are held and multiplied in.
+    pub fn dtype(&self, precision: Precision) -> Result<DType> {
+        match (self, precision) {
+            (Self::Cpu, Precision::Bf16) => bad_input!(
+                "training.dtype: \"bf16\" needs a GPU; on the CPU a bf16 product is many times slower than an f32 one. \
+                 Set it to \"auto\" or \"f32\""
+            ),
+            (Self::Cpu, _) => Ok(DType::F32),
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(gpu), Precision::Auto) => Ok(if gpu.has_bf16() { DType::BF16 } else { DType::F32 }),
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(gpu), Precision::Bf16) if !gpu.has_bf16() => {
+                bad_input!("training.dtype: {} has no bf16 (compute capability below 8.0); use \"f32\"", gpu.name)
+            }
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(_), Precision::Bf16) => Ok(DType::BF16),
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(_), Precision::F32) => Ok(DType::F32),
+        }
+    }
+
+    /// Runs a job on this device's backend.
+    pub fn run<J: Job>(&self, job: J, precision: Precision) -> Result<J::Output> {
+        let dtype = self.dtype(precision)?;
+        match self {
+            Self::Cpu => job.run::<Autodiff<Flex>>(Default::default(), dtype),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => {
+                let device = burn::backend::cuda::CudaDevice::new(gpu.index);
+                job.run::<Autodiff<burn::backend::Cuda<f32, i32>>>(device, dtype)
+            }
+        }
+    }
+}
+
+/// Floating-point operations a second of the CPU in an f32 matrix product of the model's kind, measured in a moment.
+pub fn cpu_flops() -> f64 {
+    use burn::tensor::{Distribution, Tensor};
+    let device = Default::default();
+    let (m, n) = (256, 896);
+    let a = Tensor::<Flex, 2>::random([m, n], Distribution::Default, &device);
+    let b = Tensor::<Flex, 2>::random([n, n], Distribution::Default, &device);
+    let measure = || {
+        let started = std::time::Instant::now();
+        let _ = a.clone().matmul(b.clone()).into_data();
+        (2 * m * n * n) as f64 / started.elapsed().as_secs_f64()
+    };
+    (0..8).map(|_| measure()).fold(0.0, f64::max)
+}
+
+/// Asks the driver, not burn: burn-cuda panics where there is no GPU, and reports bf16 on every card.
+#[cfg(feature = "cuda")]
+mod cuda {
+    use cudarc::driver::{result, sys};
+
+    /// A usable GPU.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Gpu {
+        pub index: usize,
+        pub name: String,
+        pub compute_capability: (i32, i32),
+    }
+
+    impl Gpu {
+        pub fn has_bf16(&self) -> bool {
+            self.compute_capability.0 >= 8
+        }
+    }
+
+    /// The first GPU, if everything that burn needs at run time is there; else what is missing and how to get it.
+    pub fn probe() -> Result<Gpu, String> {
+        // SAFETY: only looks whether the library can be loaded.
+        if !unsafe { sys::is_culib_present() } {
+            return Err("the NVIDIA driver (libcuda.so) is not there; install it, or set \"device\" to \"cpu\"".into());
+        }
+        let failed = |what: &str, error: result::DriverError| format!("the NVIDIA driver {what}: {error}");
+        result::init().map_err(|e| failed("does not start", e))?;
+        let count = result::device::get_count().map_err(|e| failed("does not list its GPUs", e))?;
+        if count == 0 {
+            return Err("the NVIDIA driver finds no GPU".into());
+        }
+        // SAFETY: as above.
+        if !unsafe { cudarc::nvrtc::sys::is_culib_present() } {
+            return Err(
+                "CUDA's runtime compiler (libnvrtc.so) is not there; install the CUDA toolkit 12.4 or newer".into()
+            );
+        }
+        if !has_cuda_headers() {
+            return Err("CUDA's headers are not there; install the CUDA toolkit 12.4 or newer, or set CUDA_PATH to \
+                        the folder that holds its `include`"
+                .into());
+        }
+        let device = result::device::get(0).map_err(|e| failed("does not open GPU 0", e))?;
+        let name = result::device::get_name(device).map_err(|e| failed("does not name GPU 0", e))?;
+        let attribute = |attribute| {
+            // SAFETY: `device` came from the driver just now.
+            unsafe { result::device::get_attribute(device, attribute) }
+                .map_err(|e| failed("does not describe GPU 0", e))
+        };
+        let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        Ok(Gpu { index: 0, name, compute_capability: (major, minor) })
+    }
+
+    /// Where burn's compiler looks for them: it panics when it finds none.
+    fn has_cuda_headers() -> bool {
+        match std::env::var_os("CUDA_PATH") {
+            Some(path) => std::path::Path::new(&path).join("include").is_dir(),
+            None => {
+                ["/usr/local/cuda", "/opt/cuda"].iter().any(|path| std::path::Path::new(path).is_dir())
+                    || std::path::Path::new("/usr/bin/nvcc").exists()
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `qwen-lora infer`
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use burn::module::AutodiffModule;
+use burn::tensor::DType;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::output::{self, Output};
+use super::{ModeArgs, Session, signals};
+use crate::backend::Job;
+use crate::bad_input;
+use crate::data::tokenizer::Tokenizer;
+use crate::inference::chat::{Mode, answer};
+use crate::inference::choice::ModelChoice;
+use crate::inference::generation::GenerationConfig;
+use crate::model::Qwen2ForCausalLm;
+
+#[derive(Args)]
+pub struct InferArgs {
+    #[command(flatten)]
+    mode: ModeArgs,
+    /// A question to answer instead of the config's. Repeatable
+    #[arg(long, value_name = "TEXT")]
+    question: Vec<String>,
+}
+
+pub fn run(args: InferArgs) -> Result<()> {
+    let session = Session::open(&args.mode.common)?;
+    signals::exit_at_once()?;
+    let config = &session.config;
+    let questions = if args.question.is_empty() { &config.inference.questions } else { &args.question };
+    if questions.is_empty() {
+        bad_input!("there is nothing to answer: give --question TEXT, or fill inference.questions");
+    }
+    if questions.iter().any(|question| question.trim().is_empty()) {
+        bad_input!("--question must not be empty");
+    }
+    let mode = args.mode.mode.map(Mode::from).unwrap_or(config.inference.mode);
+    let choice = ModelChoice::open(config, mode, &session.hub)?;
+    let generation = choice.generation(&config.inference)?;
+    session.announce(&choice);
+    warn_about_ignored_sampling(&session, &generation);
+    let device = session.select_device();
+    let job = Infer { session: &session, choice: &choice, generation: &generation, questions, mode };
+    device.run(job, config.training.dtype)
+}
+
+/// A temperature that has no effect should not go unnoticed.
+fn warn_about_ignored_sampling(session: &Session, generation: &GenerationConfig) {
+    let asked = &session.config.inference.generation;
+    let wants = asked.temperature.is_some_and(|t| t > 0.0) || asked.top_p.is_some() || asked.top_k.is_some();
+    if generation.sampling.is_none() && asked.do_sample.is_none() && asked.temperature != Some(0.0) && wants {
+        output::warn(
+            "the model's generation_config.json does not sample, so temperature, top_p and top_k have no effect; set \
+             inference.generation.do_sample to true to use them",
+        );
+    }
+}
+
+struct Infer<'a> {
+    session: &'a Session,
+    choice: &'a ModelChoice,
+    generation: &'a GenerationConfig,
+    questions: &'a [String],
+    mode: Mode,
+}
+
+impl Job for Infer<'_> {
+    type Output = ();
+
+    fn run<B: AutodiffBackend>(self, device: B::Device, dtype: DType) -> Result<()> {
+        let model = self.choice.load::<B>(&device, dtype).valid();
+        for question in self.questions {
+            let object = print_answer(&model, &self.choice.tokenizer, self.generation, question, self.session.output)?;
+            self.session.output.object(&object)?;
+            self.log(&object)?;
+        }
+        Ok(())
+    }
+}
+
+impl Infer<'_> {
+    /// Appends question and answer to `logging_dir/inference.jsonl`.
+    fn log(&self, object: &Value) -> Result<()> {
+        let folder = &self.session.config.training.logging_dir;
+        let path = folder.join("inference.jsonl");
+        let what = || format!("cannot write {}", path.display());
+        std::fs::create_dir_all(folder).with_context(what)?;
+        let mut file = OpenOptions::new().create(true).append(true).open(&path).with_context(what)?;
+        let mut entry = object.clone();
+        entry["mode"] = json!(self.mode.as_str());
+        entry["model"] = json!(self.choice.description);
+        writeln!(file, "{entry}").with_context(what)
+    }
+}
+
+/// Prints the question and, as it comes, the answer; returns both with the ids behind them.
+pub fn print_answer<B: Backend>(
+    model: &Qwen2ForCausalLm<B>,
+    tokenizer: &Tokenizer,
+    generation: &GenerationConfig,
+    question: &str,
+    output: Output,
+) -> Result<Value> {
+    output.text(&format!("Question: {question}\nAnswer: "))?;
+    let mut printed = Ok(());
+    let answer = answer(model, tokenizer, generation, question, |piece| {
+        printed = output.text(piece);
+        printed.is_ok()
+    })?;
+    printed?;
+    output.text("\n\n")?;
+    Ok(json!({
+        "question": question,
+        "answer": answer.text,
+        "prompt_token_ids": answer.prompt_token_ids,
+        "token_ids": answer.token_ids,
+        "finish_reason": answer.finish_reason.as_str(),
+        "tokens_per_second": answer.tokens_per_second,
+    }))
+}

@@ -1,0 +1,144 @@
+//! The command line: one verb per file. The only code that reads arguments and the environment, prints and exits.
+
+mod dashboard;
+mod evaluate;
+mod infer;
+mod merge;
+mod output;
+mod progress;
+mod signals;
+mod train;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::backend::{self, Device, Selection};
+use crate::config::RunConfig;
+use crate::error::{BadInput, Interrupted};
+use crate::inference::chat::Mode;
+use crate::inference::choice::ModelChoice;
+use crate::weights::hub::HubSettings;
+use output::Output;
+
+/// Fine-tune Qwen2.5 with LoRA on questions and answers, and answer with the result.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fine-tune the model and write the adapter to training.output_dir
+    Train(train::TrainArgs),
+    /// Score the validation file: loss, perplexity, token accuracy
+    Evaluate(ModeArgs),
+    /// Answer questions: those given, or the config's
+    Infer(infer::InferArgs),
+    /// Fold the adapter into its base and write a model folder that transformers and vLLM load
+    Merge(merge::MergeArgs),
+}
+
+/// What every command takes.
+#[derive(Args)]
+struct CommonArgs {
+    /// The file that drives everything
+    #[arg(long, value_name = "FILE", default_value = "configurations/config.json")]
+    config: PathBuf,
+    /// Override a key of the config; VALUE is JSON, or else a string. Repeatable
+    #[arg(long = "set", value_name = "path.to.key=VALUE")]
+    set: Vec<String>,
+    /// Print JSON on stdout, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct ModeArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Which weights: the base, the base with the adapter, or the merged model [default: inference.mode]
+    #[arg(long)]
+    mode: Option<ModeChoice>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ModeChoice {
+    Base,
+    Lora,
+    Merged,
+}
+
+impl From<ModeChoice> for Mode {
+    fn from(choice: ModeChoice) -> Self {
+        match choice {
+            ModeChoice::Base => Self::Base,
+            ModeChoice::Lora => Self::Lora,
+            ModeChoice::Merged => Self::Merged,
+        }
+    }
+}
+
+/// A command's surroundings: the config, where to print, where models come from.
+struct Session {
+    config: RunConfig,
+    config_path: PathBuf,
+    output: Output,
+    hub: HubSettings,
+}
+
+impl Session {
+    fn open(args: &CommonArgs) -> Result<Self> {
+        let config = RunConfig::load(&args.config, &args.set)?;
+        let hub = HubSettings::from_variables(|name| std::env::var(name).ok(), true);
+        Ok(Self { config, config_path: args.config.clone(), output: Output::new(args.json), hub })
+    }
+
+    /// Finds the device; says loudly why it is not the GPU where the config asks for one.
+    fn select_device(&self) -> Device {
+        let Selection { device, fallback } = backend::select(self.config.device);
+        if let Some(why) = fallback {
+            output::warn(&format!("the config asks for the GPU, but {why}. Using the CPU, which is many times slower"));
+        }
+        device
+    }
+
+    /// Says what will answer.
+    fn announce(&self, choice: &ModelChoice) {
+        for warning in &choice.warnings {
+            output::warn(warning);
+        }
+        output::inform(&format!("using {}", choice.description));
+    }
+}
+
+/// Runs the program; the exit code is 0, 1, 2 (the user's input) or 130 (interrupted).
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Infer(args) => infer::run(args),
+        Command::Merge(args) => merge::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn report(error: &anyhow::Error) -> ExitCode {
+    if output::is_closed_pipe(error) {
+        return ExitCode::SUCCESS; // the reader (`| head`) has what it wanted
+    }
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        output::complain(&interrupted.to_string());
+        return ExitCode::from(130);
+    }
+    output::complain(&format!("error: {error:#}"));
+    let bad_input = error.chain().any(|cause| cause.is::<BadInput>());
+    ExitCode::from(if bad_input { 2 } else { 1 })
+}

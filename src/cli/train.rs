@@ -1,0 +1,268 @@
+//! `qwen-lora train`
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use burn::module::AutodiffModule;
+use burn::tensor::DType;
+use burn::tensor::backend::AutodiffBackend;
+use burn::train::Interrupter;
+use clap::Args;
+use serde_json::json;
+
+use super::infer::print_answer;
+use super::progress::{RunFacts, Watcher};
+use super::{CommonArgs, Session, output, signals};
+use crate::backend::{Device, Job, cpu_flops};
+use crate::bad_input;
+use crate::data::encode::EncodedRows;
+use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
+use crate::data::{encode, jsonl};
+use crate::error::Interrupted;
+use crate::inference::generation::GenerationConfig;
+use crate::training::TrainingArguments;
+use crate::training::arguments::Resume;
+use crate::training::checkpoint::{Checkpoints, SavedRun};
+use crate::training::trainer::{Start, Surroundings, TrainReport, TrainingData, batch_plan, latest_checkpoint, train};
+use crate::weights::adapter::{Adapter, AdapterConfig};
+use crate::weights::generation_config::ModelGenerationConfig;
+use crate::weights::hub;
+use crate::weights::merge::copy_file;
+use crate::weights::model::ModelFolder;
+
+#[derive(Args)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Begin anew although training.output_dir holds a run: its checkpoints are removed
+    #[arg(long)]
+    overwrite: bool,
+    /// Print lines even where the dashboard could be drawn
+    #[arg(long)]
+    no_dashboard: bool,
+}
+
+/// Longest answer that ends a training run: a taste, not an essay.
+const SAMPLE_TOKENS: usize = 128;
+
+pub fn run(args: TrainArgs) -> Result<()> {
+    let started = Instant::now();
+    let session = Session::open(&args.common)?;
+    let config = &session.config;
+    let saved = run_to_resume(&config.training)?;
+    let interrupter = Interrupter::new();
+    signals::stop_training_with(interrupter.clone())?;
+
+    let base = ModelFolder::open(&hub::resolve(&config.model_name, &session.hub)?)?;
+    let tokenizer = Tokenizer::open(&base.path)?;
+    let rows = |path: &Path| -> Result<EncodedRows> {
+        let rows = encode::encode(&jsonl::read(path)?, &tokenizer, config.encode_options(), path)?;
+        rows.check_fits(base.config.vocab_size, base.config.max_position_embeddings, path)?;
+        Ok(rows)
+    };
+    let (train_rows, eval_rows) = (rows(&config.train_file)?, rows(&config.eval_file)?);
+    describe_data(&session, &train_rows, &eval_rows);
+    let start = start(&session, &base, saved)?;
+    clear_output_dir(&config.training, &start, args.overwrite)?;
+
+    let device = session.select_device();
+    if device == Device::Cpu {
+        say_how_long_it_takes(&session, &base, &train_rows);
+    }
+    let mut facts = RunFacts::new(&session, &device, batch_plan(&config.training, train_rows.rows.len()).total_steps());
+    facts.dashboard = !args.no_dashboard;
+    let data = TrainingData {
+        train: Arc::new(train_rows.rows),
+        eval: eval_rows.rows,
+        pad_token_id: tokenizer.pad_token_id as i32,
+    };
+    let job = Train { session: &session, base: &base, tokenizer: &tokenizer, start, data, interrupter, facts };
+    let report = device.run(job, config.training.dtype)?;
+    summarise(&session, &report, started)
+}
+
+/// The checkpoint that the config asks to go on from, if any.
+fn run_to_resume(args: &TrainingArguments) -> Result<Option<SavedRun>> {
+    let folder = match &args.resume_from_checkpoint {
+        None | Some(Resume::Latest(false)) => return Ok(None),
+        Some(Resume::From(folder)) => folder.clone(),
+        Some(Resume::Latest(true)) => match latest_checkpoint(&args.output_dir) {
+            Some(folder) => folder,
+            None => {
+                let path = args.output_dir.display();
+                output::warn(&format!("there is no checkpoint in {path} to resume from; starting from the beginning"));
+                return Ok(None);
+            }
+        },
+    };
+    output::inform(&format!("resuming from {}", folder.display()));
+    SavedRun::read(&folder).map(Some)
+}
+
+fn describe_data(session: &Session, train: &EncodedRows, eval: &EncodedRows) {
+    let config = &session.config;
+    for (rows, path) in [(train, &config.train_file), (eval, &config.eval_file)] {
+        let count = rows.rows.len();
+        output::inform(&format!("{}: {count} rows, {} labels", path.display(), rows.label_count()));
+        if rows.truncated > 0 {
+            output::warn(&format!(
+                "{} of its rows are longer than max_length {} and lose their end, the end-of-sequence token included",
+                rows.truncated, config.max_length
+            ));
+        }
+    }
+}
+
+/// The adapter to begin with: resumed, given, or fresh. Checked against the model before any weight is loaded.
+fn start(session: &Session, base: &ModelFolder, saved: Option<SavedRun>) -> Result<Start> {
+    let config = &session.config;
+    let targets = config.lora.targets().expect("the config was validated");
+    let mut start = match (saved, &config.lora.init_adapter) {
+        (Some(saved), _) => Start::Resumed(Box::new(saved)),
+        (None, Some(folder)) => Start::Fresh(Adapter::read(folder)?),
+        (None, None) => {
+            let adapter = AdapterConfig {
+                r: config.lora.r,
+                lora_alpha: config.lora.lora_alpha,
+                lora_dropout: config.lora.lora_dropout,
+                target_modules: targets.clone(),
+                use_rslora: false,
+                base_model_name_or_path: None,
+            };
+            Start::Fresh(Adapter::init(adapter, &base.config, config.training.seed))
+        }
+    };
+    if let Err(difference) = start.adapter().check_matches(&config.lora, &targets) {
+        let which = match &start {
+            Start::Fresh(_) => "lora.init_adapter",
+            Start::Resumed(_) => "the checkpoint to resume from",
+        };
+        bad_input!("{which} is not the config's kind of adapter: {difference}");
+    }
+    start.adapter().check_fits(&base.config)?;
+    start.adapter_mut().config.base_model_name_or_path = Some(config.model_name.clone());
+    Ok(start)
+}
+
+/// A fresh run does not mix with an old one's checkpoints, and does not remove them unasked.
+fn clear_output_dir(args: &TrainingArguments, start: &Start, overwrite: bool) -> Result<()> {
+    let checkpoints = Checkpoints { output_dir: args.output_dir.clone(), save_total_limit: args.save_total_limit };
+    let old = checkpoints.steps();
+    if old.is_empty() || matches!(start, Start::Resumed(_)) {
+        return Ok(());
+    }
+    if !overwrite {
+        bad_input!(
+            "training.output_dir {} holds the checkpoints of a run (up to step {}). Go on with it: --set \
+             training.resume_from_checkpoint=true; replace it: --overwrite; or name another folder",
+            args.output_dir.display(),
+            old[old.len() - 1]
+        );
+    }
+    for step in old {
+        let path = checkpoints.path(step);
+        std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Before hours are spent unawares.
+fn say_how_long_it_takes(session: &Session, base: &ModelFolder, rows: &EncodedRows) {
+    /// Share of the matrix product's speed that a whole training step reaches.
+    const EFFICIENCY: f64 = 0.5;
+    let plan = batch_plan(&session.config.training, rows.rows.len());
+    let tokens: usize = rows.rows.iter().map(|row| row.input_ids.len()).sum();
+    let epochs = plan.total_steps() as f64 / plan.steps_per_epoch() as f64;
+    // Forward and backward at two operations a parameter; frozen weights need no gradient of their own.
+    let operations = 4.0 * base.config.multiplied_parameters() as f64 * tokens as f64 * epochs;
+    let hours = operations / (cpu_flops() * EFFICIENCY) / 3600.0;
+    if hours > 0.2 {
+        output::warn(&format!("training on the CPU will take about {hours:.1} hours ({} steps)", plan.total_steps()));
+    }
+}
+
+struct Train<'a> {
+    session: &'a Session,
+    base: &'a ModelFolder,
+    tokenizer: &'a Tokenizer,
+    start: Start,
+    data: TrainingData,
+    interrupter: Interrupter,
+    facts: RunFacts,
+}
+
+impl Job for Train<'_> {
+    type Output = TrainReport;
+
+    fn run<B: AutodiffBackend>(self, device: B::Device, dtype: DType) -> Result<TrainReport> {
+        let Self { session, base, tokenizer, start, data, interrupter, facts } = self;
+        let config = &session.config;
+        let model = base.load::<B>(&device, dtype);
+        let watcher = Watcher::start(facts, interrupter.clone())?;
+        let surroundings = Surroundings { renderer: watcher.renderer(), monitor: watcher.monitor(), interrupter };
+        let report = train(model.clone(), start, config.lora.lora_dropout, &config.training, data, surroundings);
+        watcher.finish();
+        let report = report?;
+        if report.outcome.interrupted {
+            return Ok(report);
+        }
+        for file in TOKENIZER_FILES {
+            copy_file(&tokenizer.folder().join(file), &report.adapter)?;
+        }
+        if let Some(question) = config.inference.questions.first()
+            && !session.output.json
+        {
+            let model = report.outcome.adapter.attach(model.valid(), 0.0);
+            let arguments = &config.inference.generation;
+            let defaults = ModelGenerationConfig::read(&base.path)?;
+            let mut generation = GenerationConfig::resolve(arguments, &defaults, &[tokenizer.eos_token_id]);
+            generation.max_new_tokens = generation.max_new_tokens.min(SAMPLE_TOKENS);
+            print_answer(&model, tokenizer, &generation, question, session.output)?;
+        }
+        Ok(report)
+    }
+}
+
+fn summarise(session: &Session, report: &TrainReport, started: Instant) -> Result<()> {
+    let state = &report.outcome.state;
+    if report.outcome.interrupted {
+        let checkpoint: PathBuf = latest_checkpoint(&session.config.training.output_dir).unwrap_or_default();
+        return Err(Interrupted(format!(
+            "stopped at step {} of {}; saved {}. To go on: qwen-lora train --config {} --set \
+             training.resume_from_checkpoint=true",
+            state.global_step,
+            state.max_steps,
+            checkpoint.display(),
+            session.config_path.display()
+        ))
+        .into());
+    }
+    // Without load_best_model_at_end, what was kept is the last step's.
+    let kept = match state.best_global_step {
+        Some(best) if session.config.training.load_best_model_at_end => best,
+        _ => state.global_step,
+    };
+    let (loss, speed, peak) = (state.evaluation_at(kept), report.outcome.label_tokens_per_s, output::peak_rss_mib());
+    let seconds = started.elapsed().as_secs_f64();
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    session.output.text(&format!(
+        "best step        {kept} of {}\nvalidation loss  {}\nadapter          {}\nspeed            {} label tokens/s\n\
+         peak memory      {peak:.0} MiB\ntime             {seconds:.0} s\n",
+        state.global_step,
+        or_none(loss.map(|loss| format!("{loss:.4}"))),
+        report.adapter.display(),
+        or_none(speed.map(|speed| format!("{speed:.0}"))),
+    ))?;
+    session.output.object(&json!({
+        "best_step": kept,
+        "best_eval_loss": loss,
+        "steps": state.global_step,
+        "epochs": state.epoch,
+        "adapter": report.adapter,
+        "label_tokens_per_s": speed,
+        "seconds": seconds,
+        "peak_rss_mib": peak,
+    }))
+}
