@@ -1,0 +1,181 @@
+//! What each command writes and prints.
+
+use serde_json::Value;
+
+use crate::support::{Workspace, fixture};
+
+fn number(object: &Value, key: &str) -> f64 {
+    object[key].as_f64().unwrap_or_else(|| panic!("{key} is no number in {object}"))
+}
+
+#[test]
+fn train_reports_and_leaves_adapter_tokenizer_state_logs_and_checkpoints() {
+    let workspace = Workspace::new();
+    let ran = workspace.run("train", &["--json"]);
+    let objects = ran.objects();
+    let report = objects.last().unwrap();
+    for key in ["best_step", "best_eval_loss", "steps", "epochs", "label_tokens_per_s", "seconds", "peak_rss_mib"] {
+        assert!(number(report, key) > 0.0, "{report}");
+    }
+    assert_eq!((number(report, "steps"), number(report, "epochs"), &report["adapter"]), (12.0, 1.5, &"out".into()));
+    for file in [
+        "out/adapter_config.json",
+        "out/adapter_model.safetensors",
+        "out/tokenizer.json",
+        "out/tokenizer_config.json",
+        "out/trainer_state.json",
+        "out/checkpoint-12/adapter_model.safetensors",
+        "out/checkpoint-12/trainer_state.json",
+        "logs/train/epoch-1/Loss.log",
+        "logs/valid/epoch-1/Loss.log",
+    ] {
+        assert!(workspace.file(file).exists(), "{file} is not there");
+    }
+    let state = workspace.json("out/trainer_state.json");
+    let log = state["log_history"].as_array().unwrap();
+    assert_eq!(log.iter().filter(|entry| entry["loss"].is_number()).count(), 6);
+    assert_eq!(log.iter().filter(|entry| entry["eval_loss"].is_number()).count(), 3);
+    assert_eq!(
+        (&state["global_step"], &state["max_steps"], &state["best_global_step"]),
+        (&12.into(), &12.into(), &report["best_step"])
+    );
+    assert_eq!(state["best_metric"], report["best_eval_loss"]);
+    // Progress on stderr, a line per log entry and evaluation.
+    assert!(ran.stderr.contains("step 2/12") && ran.stderr.contains("step 4/12  validation loss"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_config_keeps_to_pefts_old_keys() {
+    let workspace = Workspace::new().trained();
+    let config = workspace.json("out/adapter_config.json");
+    assert_eq!(config["target_modules"], serde_json::json!(["q_proj", "v_proj"]));
+    assert_eq!((&config["lora_alpha"], &config["r"], &config["peft_type"]), (&16.into(), &4.into(), &"LORA".into()));
+    assert_eq!(config["base_model_name_or_path"], fixture("tiny-model").to_str().unwrap());
+    assert_eq!(config.as_object().unwrap().len(), 18);
+}
+
+#[test]
+fn training_ends_with_an_answer() {
+    let workspace = Workspace::new();
+    let ran = workspace.run("train", &[]);
+    assert!(ran.stdout.starts_with("Question: How many sets?\nAnswer: "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("best step") && ran.stdout.contains("peak memory"), "{}", ran.stdout);
+}
+
+#[test]
+fn the_same_config_gives_the_same_adapter() {
+    let (one, other) = (Workspace::new().trained(), Workspace::new().trained());
+    assert_eq!(one.adapter_bytes(), other.adapter_bytes());
+    let seeded = Workspace::new();
+    assert_eq!(seeded.run("train", &["--set", "training.seed=7"]).code, Some(0));
+    assert_ne!(one.adapter_bytes(), seeded.adapter_bytes());
+}
+
+#[test]
+fn evaluate_scores_each_mode_and_merged_equals_lora() {
+    let workspace = Workspace::new().trained();
+    workspace.run("merge", &[]);
+    let score = |mode: &str| workspace.run("evaluate", &["--mode", mode, "--json"]).objects().remove(0);
+    let (base, lora, merged) = (score("base"), score("lora"), score("merged"));
+    assert!(number(&lora, "loss") < number(&base, "loss"));
+    assert!((number(&lora, "loss") - number(&merged, "loss")).abs() < 1e-5);
+    assert_eq!((number(&lora, "tokens"), &lora["mode"], &base["mode"]), (760.0, &"lora".into(), &"base".into()));
+    assert!((number(&base, "perplexity") / number(&base, "loss").exp() - 1.0).abs() < 1e-9);
+    assert_eq!(workspace.json("out/trainer_state.json")["best_metric"], lora["loss"]);
+}
+
+#[test]
+fn infer_answers_the_configs_questions_or_those_given_and_logs_them() {
+    let workspace = Workspace::new().trained();
+    let answers = workspace.run("infer", &["--json"]).objects();
+    assert_eq!(answers.len(), 2);
+    for answer in &answers {
+        let ids = answer["token_ids"].as_array().unwrap();
+        assert!(!ids.is_empty() && ids.len() <= 12);
+        let reason = answer["finish_reason"].as_str().unwrap();
+        assert_eq!(reason == "length", ids.len() == 12, "{answer}");
+        assert!(number(answer, "tokens_per_second") > 0.0);
+        assert!(!answer["prompt_token_ids"].as_array().unwrap().is_empty());
+    }
+    let given = workspace.run("infer", &["--question", "What is RPE?"]);
+    let expected = format!("Question: What is RPE?\nAnswer: {}\n\n", answers[1]["answer"].as_str().unwrap());
+    assert_eq!(given.stdout, expected);
+    let log = std::fs::read_to_string(workspace.file("logs/inference.jsonl")).unwrap();
+    assert_eq!(log.lines().count(), 3);
+}
+
+#[test]
+fn sampling_repeats_itself_with_the_same_seed() {
+    let workspace = Workspace::new().trained();
+    let sample = |seed: &str| {
+        let set = ["--set", "inference.generation.temperature=1.5", "--set", seed];
+        let arguments = [&["--json", "--question", "How many sets?"][..], &set].concat();
+        workspace.run("infer", &arguments).objects().remove(0)["token_ids"].clone()
+    };
+    let seed = "inference.generation.seed";
+    assert_eq!(sample(&format!("{seed}=42")), sample(&format!("{seed}=42")));
+    assert_ne!(sample(&format!("{seed}=42")), sample(&format!("{seed}=43")));
+}
+
+#[test]
+fn merge_writes_a_model_folder_that_answers_like_base_and_adapter() {
+    let workspace = Workspace::new().trained();
+    let merged = workspace.run("merge", &["--output", "elsewhere", "--json"]).objects();
+    assert_eq!(merged, [serde_json::json!({"output": "elsewhere"})]);
+    for file in
+        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+    {
+        assert!(workspace.file("elsewhere").join(file).exists(), "{file}");
+    }
+    let ids = |arguments: &[&str]| -> Vec<Value> {
+        let answers = workspace.run("infer", &[arguments, &["--json"]].concat()).objects();
+        answers.iter().map(|answer| answer["token_ids"].clone()).collect()
+    };
+    let from_merged = ids(&["--mode", "merged", "--set", "inference.merged_model_path=elsewhere"]);
+    assert_eq!(from_merged, ids(&["--mode", "lora"]));
+}
+
+#[test]
+fn an_adapter_of_another_base_is_used_with_a_warning() {
+    let workspace = Workspace::new().trained();
+    let mut config = workspace.json("out/adapter_config.json");
+    config["base_model_name_or_path"] = "someone/else".into();
+    workspace.write("out/adapter_config.json", config.to_string());
+    let ran = workspace.run("evaluate", &[]);
+    assert_eq!(ran.code, Some(0));
+    assert!(ran.stderr.contains("warning: the adapter was trained on someone/else"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_adapter_of_zeros_is_warned_about() {
+    let workspace = Workspace::new();
+    workspace.run("train", &["--set", "training.learning_rate=1e-30", "--set", "training.max_steps=1"]);
+    let ran = workspace.run("evaluate", &[]);
+    // AdamW's first step with warm-up has rate 0: B is still zero.
+    assert!(ran.stderr.contains("zero everywhere"), "{}", ran.stderr);
+}
+
+#[test]
+fn training_goes_on_from_a_given_adapter() {
+    let workspace = Workspace::new();
+    let init = fixture("golden/adapter_init");
+    let set = format!("lora.init_adapter={}", init.display());
+    assert_eq!(workspace.run("train", &["--set", &set]).code, Some(0));
+    let wrong = workspace.run("train", &["--overwrite", "--set", &set, "--set", "lora.r=8"]);
+    wrong.refuses(2, &["lora.init_adapter", "r 4", "r 8"]);
+}
+
+#[test]
+fn a_closed_stdout_ends_the_program_quietly() {
+    let workspace = Workspace::new().trained();
+    let mut child = workspace
+        .command("infer")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !stderr.contains("panicked") && !stderr.contains("error"), "{stderr}");
+}

@@ -1,0 +1,7 @@
+//! The program by its binary, on the tiny golden model.
+
+mod commands;
+mod errors;
+mod hub;
+mod resume;
+mod support;

@@ -1,0 +1,72 @@
+//! Stopping and going on.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::support::Workspace;
+
+const LONG: [&str; 6] =
+    ["--set", "training.max_steps=400", "--set", "training.eval_steps=100", "--set", "training.save_steps=100"];
+
+/// Starts a long run, waits for a line of its progress and sends a signal; returns the exit code and stderr.
+fn interrupt(workspace: &Workspace, signal: &str) -> (Option<i32>, String) {
+    let mut child = workspace.command("train").args(LONG).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("step 20/") {
+        assert!(stderr.read_line(&mut text).unwrap() > 0, "ended early: {text}");
+    }
+    let killed = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    while stderr.read_line(&mut text).unwrap() > 0 {}
+    (child.wait().unwrap().code(), text)
+}
+
+#[test]
+fn a_signal_saves_a_checkpoint_and_the_resumed_run_ends_like_an_uninterrupted_one() {
+    for signal in ["-INT", "-TERM"] {
+        let workspace = Workspace::new();
+        let (code, stderr) = interrupt(&workspace, signal);
+        assert_eq!(code, Some(130), "{stderr}");
+        assert!(stderr.contains("To go on: qwen-lora train --config config.json"), "{stderr}");
+        let resume = [&LONG[..], &["--set", "training.resume_from_checkpoint=true"]].concat();
+        let resumed = workspace.run("train", &resume);
+        assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
+
+        let whole = Workspace::new();
+        assert_eq!(whole.run("train", &LONG).code, Some(0));
+        assert_eq!(workspace.adapter_bytes(), whole.adapter_bytes());
+        assert_eq!(workspace.json("out/trainer_state.json"), whole.json("out/trainer_state.json"));
+    }
+}
+
+#[test]
+fn a_run_is_not_overwritten_unasked() {
+    let workspace = Workspace::new().trained();
+    let before = workspace.adapter_bytes();
+    let again = ["--set", "training.seed=7"];
+    workspace.run("train", &again).refuses(2, &["out", "--overwrite", "resume_from_checkpoint"]);
+    assert_eq!(workspace.adapter_bytes(), before);
+    let ran = workspace.run("train", &[&again[..], &["--overwrite"]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_ne!(workspace.adapter_bytes(), before);
+}
+
+#[test]
+fn resuming_a_finished_run_repeats_its_end() {
+    let workspace = Workspace::new().trained();
+    let before = (workspace.adapter_bytes(), workspace.json("out/trainer_state.json"));
+    let ran = workspace.run("train", &["--set", "training.resume_from_checkpoint=true"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!((workspace.adapter_bytes(), workspace.json("out/trainer_state.json")), before);
+}
+
+#[test]
+fn resuming_without_a_checkpoint_starts_from_the_beginning_and_says_so() {
+    let workspace = Workspace::new();
+    let ran = workspace.run("train", &["--set", "training.resume_from_checkpoint=true"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("starting from the beginning"), "{}", ran.stderr);
+    let named = workspace.run("train", &["--set", "training.resume_from_checkpoint=out/checkpoint-99"]);
+    named.refuses(2, &["out/checkpoint-99"]);
+}
