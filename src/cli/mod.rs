@@ -1,6 +1,7 @@
 //! The command line: one verb per file. The only code that reads arguments and the environment, prints and exits.
 
 mod dashboard;
+mod data;
 mod evaluate;
 mod infer;
 mod merge;
@@ -41,6 +42,9 @@ enum Command {
     Infer(infer::InferArgs),
     /// Fold the adapter into its base and write a model folder that transformers and vLLM load
     Merge(merge::MergeArgs),
+    /// Look at data files: check them all, or show one row as the model sees it
+    #[command(subcommand)]
+    Data(data::DataCommand),
 }
 
 /// What every command takes.
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Infer(args) => infer::run(args),
         Command::Merge(args) => merge::run(args),
+        Command::Data(command) => data::run(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -17,9 +17,11 @@ use super::progress::{RunFacts, Watcher};
 use super::{CommonArgs, Session, output, signals};
 use crate::backend::{Device, Job, cpu_flops};
 use crate::bad_input;
+use crate::data::check::{self, DataFile};
+use crate::data::encode;
 use crate::data::encode::EncodedRows;
+use crate::data::jsonl::{self, Record};
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
-use crate::data::{encode, jsonl};
 use crate::error::Interrupted;
 use crate::inference::generation::GenerationConfig;
 use crate::training::TrainingArguments;
@@ -57,12 +59,14 @@ pub fn run(args: TrainArgs) -> Result<()> {
 
     let base = ModelFolder::open(&hub::resolve(&config.model_name, &session.hub)?)?;
     let tokenizer = Tokenizer::open(&base.path)?;
-    let rows = |path: &Path| -> Result<EncodedRows> {
-        let rows = encode::encode(&jsonl::read(path)?, &tokenizer, config.encode_options(), path)?;
+    let [train_records, eval_records] = checked_records([&config.train_file, &config.eval_file])?;
+    let rows = |records: &[Record], path: &Path| -> Result<EncodedRows> {
+        let rows = encode::encode(records, &tokenizer, config.encode_options(), path)?;
         rows.check_fits(base.config.vocab_size, base.config.max_position_embeddings, path)?;
         Ok(rows)
     };
-    let (train_rows, eval_rows) = (rows(&config.train_file)?, rows(&config.eval_file)?);
+    let train_rows = rows(&train_records, &config.train_file)?;
+    let eval_rows = rows(&eval_records, &config.eval_file)?;
     describe_data(&session, &train_rows, &eval_rows);
     let start = start(&session, &base, saved)?;
     clear_output_dir(&config.training, &start, args.overwrite)?;
@@ -81,6 +85,18 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let job = Train { session: &session, base: &base, tokenizer: &tokenizer, start, data, interrupter, facts };
     let report = device.run(job, config.training.dtype)?;
     summarise(&session, &report, started)
+}
+
+/// The rows of both files, if nothing about them forbids training.
+fn checked_records(paths: [&Path; 2]) -> Result<[Vec<Record>; 2]> {
+    let files = paths.map(|path| Ok(DataFile { path: path.to_path_buf(), scan: jsonl::scan(path)? }));
+    let files: Vec<DataFile> = files.into_iter().collect::<Result<_>>()?;
+    let problems = check::blocking(&files);
+    if !problems.is_empty() {
+        bad_input!("{}", jsonl::list_problems(&problems));
+    }
+    let [train, eval] = <[DataFile; 2]>::try_from(files).expect("two files were read");
+    Ok([train.scan.records, eval.scan.records])
 }
 
 /// The checkpoint that the config asks to go on from, if any.

@@ -17,39 +17,78 @@ pub struct Record {
     pub line: usize,
 }
 
-/// Reads a data file. Blank lines are skipped, other fields ignored; the first bad line is an error.
-pub fn read(path: &Path) -> Result<Vec<Record>> {
-    let bytes = std::fs::read(path).or_bad_input(|| format!("cannot read the data file {}", path.display()))?;
-    parse(&bytes, path)
+/// A data file, bad lines and all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scan {
+    pub records: Vec<Record>,
+    /// `path:line: what is wrong`, for each line that is no record.
+    pub problems: Vec<String>,
 }
 
-fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Record>> {
+/// How many bad lines an error lists.
+const LISTED_PROBLEMS: usize = 20;
+
+/// Reads a data file in which every line must be a record. Blank lines are skipped, other fields ignored.
+pub fn read(path: &Path) -> Result<Vec<Record>> {
+    scan(path)?.into_records()
+}
+
+/// Reads what can be read of a data file, and lists what can't.
+pub fn scan(path: &Path) -> Result<Scan> {
+    let bytes = std::fs::read(path).or_bad_input(|| format!("cannot read the data file {}", path.display()))?;
+    Ok(parse(&bytes, path))
+}
+
+fn parse(bytes: &[u8], path: &Path) -> Scan {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes); // a byte order mark
-    let mut records = Vec::new();
-    for (number, line) in bytes.split(|b| *b == b'\n').enumerate() {
-        let place = || format!("{}:{}", path.display(), number + 1);
-        let text = std::str::from_utf8(line).or_bad_input(|| format!("{}: not UTF-8", place()))?;
-        if text.trim().is_empty() {
-            continue;
+    let mut scan = Scan::default();
+    for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
+        match parse_line(line, index + 1) {
+            Ok(Some(record)) => scan.records.push(record),
+            Ok(None) => {}
+            Err(problem) => scan.problems.push(format!("{}:{}: {problem}", path.display(), index + 1)),
         }
-        let row: Value = serde_json::from_str(text).or_bad_input(|| format!("{}: not valid JSON", place()))?;
-        if !row.is_object() {
-            bad_input!("{}: a row must be a JSON object with \"question\" and \"answer\"", place());
+    }
+    if scan.records.is_empty() && scan.problems.is_empty() {
+        scan.problems.push(format!("{} has no rows", path.display()));
+    }
+    scan
+}
+
+/// The record on a line; nothing on a blank one.
+fn parse_line(line: &[u8], number: usize) -> Result<Option<Record>, String> {
+    let text = std::str::from_utf8(line).map_err(|e| format!("not UTF-8: {e}"))?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let row: Value = serde_json::from_str(text).map_err(|e| format!("not valid JSON: {e}"))?;
+    if !row.is_object() {
+        return Err("a row must be a JSON object with \"question\" and \"answer\"".into());
+    }
+    let field = |name: &str| match &row[name] {
+        Value::String(text) if !text.trim().is_empty() => Ok(text.clone()),
+        Value::String(_) => Err(format!("{name:?} is empty; fill it in or remove the row")),
+        Value::Null => Err(format!("{name:?} is missing; add it or remove the row")),
+        other => Err(format!("{name:?} must be a string, found {other}")),
+    };
+    Ok(Some(Record { question: field("question")?, answer: field("answer")?, line: number }))
+}
+
+impl Scan {
+    /// The records, if every line was one.
+    pub fn into_records(self) -> Result<Vec<Record>> {
+        if self.problems.is_empty() {
+            return Ok(self.records);
         }
-        let field = |name: &str| -> Result<String> {
-            match &row[name] {
-                Value::String(text) if !text.trim().is_empty() => Ok(text.clone()),
-                Value::String(_) => bad_input!("{}: {name:?} is empty; fill it in or remove the row", place()),
-                Value::Null => bad_input!("{}: {name:?} is missing; add it or remove the row", place()),
-                other => bad_input!("{}: {name:?} must be a string, found {other}", place()),
-            }
-        };
-        records.push(Record { question: field("question")?, answer: field("answer")?, line: number + 1 });
+        bad_input!("{}", list_problems(&self.problems))
     }
-    if records.is_empty() {
-        bad_input!("{} has no rows", path.display());
-    }
-    Ok(records)
+}
+
+/// The first problems, a line each, and how many more there are.
+pub fn list_problems(problems: &[String]) -> String {
+    let more = problems.len().saturating_sub(LISTED_PROBLEMS);
+    let listed = problems[..problems.len() - more].join("\n");
+    if more > 0 { format!("{listed}\n... and {more} more") } else { listed }
 }
 
 #[cfg(test)]
@@ -57,7 +96,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &[u8]) -> Result<Vec<Record>> {
-        parse(text, Path::new("data.jsonl"))
+        parse(text, Path::new("data.jsonl")).into_records()
     }
 
     #[test]
@@ -85,6 +124,7 @@ mod tests {
             let error = parsed(&text).unwrap_err().to_string();
             assert!(error.starts_with("data.jsonl:2: ") && error.contains(named), "{error}");
         }
+        assert_eq!(parsed(b"1\n2\n").unwrap_err().to_string().lines().count(), 2);
         assert!(parsed(b"\n \n").unwrap_err().to_string().contains("no rows"));
     }
 }

@@ -194,6 +194,13 @@ impl Adapter {
         }
         let config = AdapterConfig::from_json(&read_json(&config_path)?)
             .map_err(|problems| BadInput(format!("{}:\n  {}", config_path.display(), problems.join("\n  "))))?;
+        if !folder.join(WEIGHTS_FILE).exists() && folder.join("adapter_model.bin").exists() {
+            bad_input!(
+                "{} has its weights in adapter_model.bin, a pickle, which is not read here; save the adapter with \
+                 save_pretrained(..., safe_serialization=True)",
+                folder.display()
+            );
+        }
         let file = SafetensorsFile::open(&folder.join(WEIGHTS_FILE))?;
         let weights = Self::read_weights(&config, &file).map_err(|problems| {
             let path = file.path().display();
