@@ -29,7 +29,7 @@ impl<B: Backend> RotaryEmbedding<B> {
 
     /// Cosines and sines of `len` positions from `start` on, shaped to multiply `[rows, heads, len, head_dim / 2]`.
     pub fn window(&self, start: usize, len: usize) -> RotaryWindow<B> {
-        let slice = |table: &Tensor<B, 2>| table.clone().slice([start..start + len]).unsqueeze::<4>();
+        let slice = |table: &Tensor<B, 2>| table.clone().narrow(0, start, len).unsqueeze::<4>();
         RotaryWindow { cos: slice(&self.cos), sin: slice(&self.sin) }
     }
 }

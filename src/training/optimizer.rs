@@ -10,7 +10,7 @@ use burn::optim::record::AdaptorRecord;
 use burn::optim::{
     AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, GradientsParams, MultiGradientsParams, Optimizer,
 };
-use burn::tensor::{DType, Tensor, TensorData, backend::AutodiffBackend, backend::Backend};
+use burn::tensor::{DType, Tensor, TensorData, backend::AutodiffBackend};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::arguments::TrainingArguments;
@@ -124,16 +124,9 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> SharedAdamW<M, B> {
             };
             let mut momentum = AdaptiveMomentumState::new(time, moment("exp_avg")?, moment("exp_avg_sq")?);
             momentum.max_moment_2 = None;
-            record.insert(ParamId::from(id), adaptor_record::<B, _>(AdamWState::new(momentum)));
+            record.insert(ParamId::from(id), AdaptorRecord::from_state(AdamWState::new(momentum)));
         }
         self.clone().load_record(record);
         Ok(())
     }
-}
-
-fn adaptor_record<B: AutodiffBackend, I: Backend>(state: AdamWState<I, 2>) -> AdaptorRecord<AdamW, B>
-where
-    B: AutodiffBackend<InnerBackend = I>,
-{
-    AdaptorRecord::from_state(state)
 }

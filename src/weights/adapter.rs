@@ -151,14 +151,14 @@ fn unsupported_keys(json: &Value) -> Vec<String> {
     };
     let allowed = |key: &str, value: &Value| match key {
         "peft_type" => value == "LORA",
-        "task_type" => value == "CAUSAL_LM",
+        "task_type" => value == "CAUSAL_LM" || value.is_null(),
         "bias" => value == "none",
         "init_lora_weights" => value.is_boolean() || value.as_str().is_some_and(|init| NEUTRAL_INITS.contains(&init)),
         _ => KNOWN.contains(&key) || asks_for_nothing(value),
     };
     let mut problems: Vec<String> = object
         .iter()
-        .filter(|(key, value)| !allowed(key, value) && !(key.as_str() == "task_type" && value.is_null()))
+        .filter(|(key, value)| !allowed(key, value))
         .map(|(key, value)| format!("{key} = {value} is not supported"))
         .collect();
     if !object.contains_key("peft_type") {

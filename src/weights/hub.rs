@@ -150,7 +150,7 @@ fn download(name: &str, settings: &HubSettings) -> Result<PathBuf> {
     let get = |file: &str| model.get(file).or_bad_input(|| format!("{} ({file})", failed()));
     let has = |file: &str| files.iter().any(|f| f == file);
 
-    for file in REQUIRED.into_iter().filter(|file| !has(file)) {
+    if let Some(file) = REQUIRED.into_iter().find(|file| !has(file)) {
         bad_input!("{name} on {} has no {file}", settings.endpoint);
     }
     for file in REQUIRED.into_iter().chain(OPTIONAL.into_iter().filter(|file| has(file))) {
