@@ -29,7 +29,7 @@
 //! - Checkpoints, best and early stopping are ours and not burn-train's: its checkpointer rewrites files in place and
 //!   panics when a write fails, and its metric store is filled by another thread, so that a decision can rest on a
 //!   stale figure.
-//! - Only [`backend`] names a concrete backend.
+//! - Only [`backend`] names a concrete backend, and [`kernels`], whose functions take a fast path on the CPU's.
 
 pub mod backend;
 pub mod cli;
@@ -37,6 +37,7 @@ pub mod config;
 pub mod data;
 pub mod error;
 pub mod inference;
+pub mod kernels;
 pub mod model;
 pub mod training;
 pub mod weights;

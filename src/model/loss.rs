@@ -5,6 +5,8 @@
 
 use burn::tensor::{DType, Int, Tensor, backend::AutodiffBackend, backend::Backend};
 
+use crate::kernels::cross_entropy;
+
 /// Tokens whose logits exist at the same time: 256 x 151,936 x 4 bytes = 156 MB for Qwen2.5.
 pub const CHUNK_TOKENS: usize = 256;
 
@@ -12,18 +14,11 @@ pub const CHUNK_TOKENS: usize = 256;
 pub struct TokenLosses<B: Backend> {
     /// `[tokens]`, in nats, f32
     pub nll: Tensor<B, 1>,
-    /// `[tokens]`: 1 where the label is the most likely token; only when asked for.
-    pub correct: Option<Tensor<B, 1, Int>>,
-    /// `[tokens, hidden]`: the gradient of the *sum* of `nll`, in the hidden states' type; only when asked for.
+    /// `[tokens]`: 1 where the label is the most likely token.
+    pub correct: Tensor<B, 1, Int>,
+    /// `[tokens, hidden]`: the gradient of the sum of `nll` times `gradient_scale`, in the hidden states' type; only
+    /// when a scale is given.
     pub gradient: Option<Tensor<B, 2>>,
-}
-
-/// What to compute beside the losses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beside {
-    Nothing,
-    Accuracy,
-    Gradient,
 }
 
 /// # Shapes
@@ -32,33 +27,25 @@ pub fn linear_cross_entropy<B: Backend>(
     hidden: Tensor<B, 2>,
     head: Tensor<B, 2>,
     labels: Tensor<B, 1, Int>,
-    beside: Beside,
+    gradient_scale: Option<f64>,
 ) -> TokenLosses<B> {
-    let tokens = hidden.dims()[0];
+    let (tokens, dtype) = (hidden.dims()[0], hidden.dtype());
     let (mut nll, mut correct, mut gradient) = (Vec::new(), Vec::new(), Vec::new());
     for start in (0..tokens).step_by(CHUNK_TOKENS) {
         let len = CHUNK_TOKENS.min(tokens - start);
-        let labels = labels.clone().narrow(0, start, len);
         let logits = hidden.clone().narrow(0, start, len).matmul(head.clone().transpose()).cast(DType::F32);
-        let label_logit = logits.clone().gather(1, labels.clone().unsqueeze_dim(1)); // [len, 1]
-        if beside == Beside::Accuracy {
-            correct.push(logits.clone().argmax(1).squeeze_dim::<1>(1).equal(labels.clone()).int());
-        }
-        let max = logits.clone().max_dim(1);
-        let exp = (logits - max.clone()).exp();
-        let sum = exp.clone().sum_dim(1);
-        nll.push((sum.clone().log() + max - label_logit).squeeze_dim::<1>(1));
-        if beside == Beside::Gradient {
-            let dtype = hidden.dtype();
-            let expected = (exp / sum).cast(dtype).matmul(head.clone());
-            gradient.push(expected - head.clone().select(0, labels));
+        let chunk = cross_entropy(logits, labels.clone().narrow(0, start, len), gradient_scale);
+        nll.push(chunk.nll);
+        correct.push(chunk.correct);
+        if let Some(d_logits) = chunk.gradient {
+            // Subtracted and scaled in f32 before it is rounded: softmax - onehot nearly cancels where the model is sure.
+            gradient.push(d_logits.cast(dtype).matmul(head.clone()));
         }
     }
-    let cat = |parts: Vec<Tensor<B, 2>>| (!parts.is_empty()).then(|| Tensor::cat(parts, 0));
     TokenLosses {
         nll: Tensor::cat(nll, 0),
-        correct: (!correct.is_empty()).then(|| Tensor::cat(correct, 0)),
-        gradient: cat(gradient),
+        correct: Tensor::cat(correct, 0),
+        gradient: gradient_scale.map(|_| Tensor::cat(gradient, 0)),
     }
 }
 

@@ -1,9 +1,10 @@
 //! The gated feed-forward block (SwiGLU: Shazeer, 2020).
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation::silu, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
 
 use super::lora::{LoraDropout, LoraLinear};
+use crate::kernels::swiglu;
 
 #[derive(Module, Debug)]
 pub struct Mlp<B: Backend> {
@@ -18,6 +19,6 @@ impl<B: Backend> Mlp<B> {
     pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<&LoraDropout>) -> Tensor<B, 2> {
         let gate = self.gate_proj.forward(x.clone(), dropout);
         let up = self.up_proj.forward(x, dropout);
-        self.down_proj.forward(silu(gate) * up, dropout)
+        self.down_proj.forward(swiglu(gate, up), dropout)
     }
 }

@@ -3,14 +3,15 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
-use super::attention::{Attention, GroupContext, causal_mask};
+use super::attention::{Attention, PassContext, causal_mask};
 use super::kv_cache::KvCache;
-use super::layout::TokenBatch;
+use super::layout::{Group, TokenBatch};
 use super::linear::Linear;
 use super::lora::{LoraDropout, LoraLinear, TargetModule};
 use super::mlp::Mlp;
 use super::rms_norm::RmsNorm;
 use super::rotary::RotaryEmbedding;
+use crate::kernels::AttentionShape;
 
 #[derive(Module, Debug)]
 pub struct DecoderLayer<B: Backend> {
@@ -24,11 +25,11 @@ impl<B: Backend> DecoderLayer<B> {
     fn forward(
         &self,
         x: Tensor<B, 2>,
-        groups: &[GroupContext<B>],
+        pass: &PassContext<B>,
         cache: Option<(&mut KvCache<B>, usize)>,
         dropout: Option<&LoraDropout>,
     ) -> Tensor<B, 2> {
-        let attended = self.self_attn.forward(self.input_layernorm.forward(x.clone()), groups, cache, dropout);
+        let attended = self.self_attn.forward(self.input_layernorm.forward(x.clone()), pass, cache, dropout);
         let x = x + attended;
         let fed = self.mlp.forward(self.post_attention_layernorm.forward(x.clone()), dropout);
         x + fed
@@ -53,6 +54,9 @@ pub struct Qwen2Model<B: Backend> {
     pub layers: Vec<DecoderLayer<B>>,
     pub norm: RmsNorm<B>,
     pub rotary: RotaryEmbedding<B>,
+    /// Numbers and size of the attention's heads; no groups.
+    #[module(skip)]
+    pub heads: AttentionShape,
 }
 
 impl<B: Backend> Qwen2Model<B> {
@@ -69,11 +73,11 @@ impl<B: Backend> Qwen2Model<B> {
         dropout: Option<&LoraDropout>,
     ) -> Tensor<B, 2> {
         let past = cache.as_ref().map_or(0, |cache| cache.len());
-        let groups = self.group_contexts(batch, past);
+        let pass = self.pass_context(batch, past);
         let mut x = self.embed(&batch.input_ids);
         for (index, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| (cache, index));
-            x = layer.forward(x, &groups, cache, dropout);
+            x = layer.forward(x, &pass, cache, dropout);
         }
         if let Some(cache) = cache {
             cache.advance(batch.groups[0].len);
@@ -88,23 +92,14 @@ impl<B: Backend> Qwen2Model<B> {
         self.embed_tokens.clone().select(0, ids)
     }
 
-    fn group_contexts(&self, batch: &TokenBatch, past: usize) -> Vec<GroupContext<B>> {
+    fn pass_context(&self, batch: &TokenBatch, past: usize) -> PassContext<B> {
         let device = self.embed_tokens.device();
-        let mut offset = 0;
-        batch
-            .groups
-            .iter()
-            .map(|&group| {
-                let context = GroupContext {
-                    group,
-                    offset,
-                    rotary: self.rotary.window(past, group.len),
-                    mask: causal_mask(group.len, past, &device),
-                };
-                offset += group.tokens();
-                context
-            })
-            .collect()
+        let window = |group: &Group| (self.rotary.window(past, group.len), causal_mask(group.len, past, &device));
+        PassContext {
+            shape: AttentionShape { groups: batch.groups.clone(), ..self.heads.clone() },
+            tables: self.rotary.tables.clone(),
+            windows: batch.groups.iter().map(window).collect(),
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Root mean square normalisation (Zhang and Sennrich, 2019).
 
 use burn::module::Module;
-use burn::tensor::{DType, Tensor, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
+
+use crate::kernels::rms_norm;
 
 /// y = w * x / sqrt(mean(x^2) + eps), frozen, with statistics in f32 whatever the activations' type.
 #[derive(Module, Debug)]
@@ -16,9 +18,6 @@ impl<B: Backend> RmsNorm<B> {
     /// # Shapes
     /// `[tokens, hidden]` -> `[tokens, hidden]`
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let dtype = x.dtype();
-        let x = x.cast(DType::F32);
-        let rms = (x.clone().square().mean_dim(1) + self.eps).sqrt();
-        (x / rms).cast(dtype) * self.weight.clone().unsqueeze()
+        rms_norm(x, &self.weight, self.eps)
     }
 }

@@ -1,30 +1,48 @@
 //! Rotary position embeddings (Su et al., 2021) in Qwen2's rotate-half form: dimension i turns with i + head_dim/2.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
 
-/// Cosines and sines of every position, in f32.
-#[derive(Module, Debug)]
-pub struct RotaryEmbedding<B: Backend> {
-    /// `[max_position_embeddings, head_dim / 2]`
-    pub cos: Tensor<B, 2>,
-    /// `[max_position_embeddings, head_dim / 2]`
-    pub sin: Tensor<B, 2>,
+/// Cosines and sines of every position on the host, `[positions, head_dim / 2]`. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RotaryTables {
+    pub cos: Arc<Vec<f32>>,
+    pub sin: Arc<Vec<f32>>,
 }
 
-impl<B: Backend> RotaryEmbedding<B> {
-    pub fn new(head_dim: usize, theta: f64, positions: usize, device: &B::Device) -> Self {
+impl RotaryTables {
+    pub fn new(head_dim: usize, theta: f64, positions: usize) -> Self {
         let half = head_dim / 2;
         // In f32 like transformers, so that long positions round as they do there.
         let inverse_frequency: Vec<f32> =
             (0..half).map(|i| 1.0 / (theta as f32).powf((2 * i) as f32 / head_dim as f32)).collect();
         let angles: Vec<f32> =
             (0..positions).flat_map(|p| inverse_frequency.iter().map(move |f| p as f32 * f)).collect();
-        let table = |f: fn(f32) -> f32| {
-            let values: Vec<f32> = angles.iter().map(|a| f(*a)).collect();
-            Tensor::from_data(TensorData::new(values, [positions, half]), device)
-        };
+        let table = |f: fn(f32) -> f32| Arc::new(angles.iter().map(|angle| f(*angle)).collect());
         Self { cos: table(f32::cos), sin: table(f32::sin) }
+    }
+}
+
+/// The tables on the device, in f32.
+#[derive(Module, Debug)]
+pub struct RotaryEmbedding<B: Backend> {
+    /// `[max_position_embeddings, head_dim / 2]`
+    pub cos: Tensor<B, 2>,
+    /// `[max_position_embeddings, head_dim / 2]`
+    pub sin: Tensor<B, 2>,
+    #[module(skip)]
+    pub tables: RotaryTables,
+}
+
+impl<B: Backend> RotaryEmbedding<B> {
+    pub fn new(head_dim: usize, theta: f64, positions: usize, device: &B::Device) -> Self {
+        let tables = RotaryTables::new(head_dim, theta, positions);
+        let tensor = |table: &Vec<f32>| {
+            Tensor::from_data(TensorData::new(table.clone(), [positions, head_dim / 2]), (device, DType::F32))
+        };
+        Self { cos: tensor(&tables.cos), sin: tensor(&tables.sin), tables }
     }
 
     /// Cosines and sines of `len` positions from `start` on, shaped to multiply `[rows, heads, len, head_dim / 2]`.

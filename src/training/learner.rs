@@ -9,7 +9,7 @@ use super::metrics::TrainItem;
 use super::optimizer::SharedAdamW;
 use super::schedule::Schedule;
 use crate::data::batching::{MicroBatch, Window};
-use crate::model::loss::{Beside, linear_cross_entropy, surrogate};
+use crate::model::loss::{linear_cross_entropy, surrogate};
 use crate::model::{LoraDropout, Qwen2ForCausalLm};
 
 /// The parts that burn-train trains with.
@@ -48,9 +48,9 @@ fn forward_backward<B: AutodiffBackend>(
     let dropout = LoraDropout { seed: window.seed, step: window.step as u64, rows };
     let hidden = labelled_hidden(model.model.forward(&batch.tokens, None, Some(&dropout)), batch);
     let labels = indices::<B::InnerBackend>(&batch.labels, &hidden.device());
-    let losses = linear_cross_entropy(hidden.clone().inner(), model.head().inner(), labels, Beside::Gradient);
     let per_label = 1.0 / window.label_count as f64;
-    let gradient = losses.gradient.expect("the gradient was asked for").mul_scalar(per_label);
+    let losses = linear_cross_entropy(hidden.clone().inner(), model.head().inner(), labels, Some(per_label));
+    let gradient = losses.gradient.expect("the gradient was asked for");
     let gradients = surrogate(hidden, gradient).backward();
     (losses.nll.sum().mul_scalar(per_label), GradientsParams::from_grads(gradients, model))
 }

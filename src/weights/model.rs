@@ -8,6 +8,7 @@ use burn::tensor::{DType, backend::Backend};
 use super::safetensors::Checkpoint;
 use crate::bad_input;
 use crate::error::{BadInput, read_json};
+use crate::kernels::AttentionShape;
 use crate::model::attention::Attention;
 use crate::model::linear::Linear;
 use crate::model::mlp::Mlp;
@@ -54,9 +55,6 @@ impl ModelFolder {
                     k_proj: linear(i, TargetModule::KProj),
                     v_proj: linear(i, TargetModule::VProj),
                     o_proj: linear(i, TargetModule::OProj),
-                    num_attention_heads: config.num_attention_heads,
-                    num_key_value_heads: config.num_key_value_heads,
-                    head_dim: config.head_dim,
                 },
                 mlp: Mlp {
                     gate_proj: linear(i, TargetModule::GateProj),
@@ -78,6 +76,12 @@ impl ModelFolder {
                     config.max_position_embeddings,
                     device,
                 ),
+                heads: AttentionShape {
+                    groups: Vec::new(),
+                    heads: config.num_attention_heads,
+                    kv_heads: config.num_key_value_heads,
+                    head_dim: config.head_dim,
+                },
             },
             lm_head: (!config.tie_word_embeddings).then(|| Linear { weight: matrix("lm_head.weight"), bias: None }),
         }

@@ -5,6 +5,7 @@
 mod data;
 mod fixtures;
 mod generation;
+mod kernels;
 mod model;
 mod training;
 

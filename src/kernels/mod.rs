@@ -1,0 +1,25 @@
+//! Operations with a fast path on the CPU backend, forward and backward in one pass over memory each.
+//!
+//! Composed of burn's own operations, they run on one thread with scalar transcendental functions and keep every
+//! intermediate for the backward pass. Each public function here takes the fast path on Flex, with and without
+//! autodiff, and otherwise its composed twin, which the tests compare it with.
+
+mod attention;
+mod cross_entropy;
+mod math;
+mod op;
+mod rms_norm;
+mod swiglu;
+
+pub use attention::{AttentionShape, attend, causal_attention, split_heads};
+pub use cross_entropy::{CrossEntropy, cross_entropy};
+pub use rms_norm::rms_norm;
+pub use swiglu::swiglu;
+
+/// The slow twins, for tests.
+pub mod composed {
+    pub use super::attention::composed as causal_attention;
+    pub use super::cross_entropy::composed as cross_entropy;
+    pub use super::rms_norm::composed as rms_norm;
+    pub use super::swiglu::composed as swiglu;
+}

@@ -1,0 +1,143 @@
+//! From a generic tensor to Flex's memory and back, with or without autodiff.
+
+use std::any::Any;
+use std::fmt::Debug;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive, backend::Backend};
+use burn_flex::FlexTensor;
+
+/// An operation on matrices `[tokens, features]` in f32, with its gradient. What isn't differentiated (frozen weights,
+/// shapes) lies in `self`.
+pub trait FlexOp<const N: usize>: Clone + Debug + Send + 'static {
+    fn forward(&self, inputs: [&Matrix; N]) -> Matrix;
+    /// The gradient of each input, from the gradient of the output.
+    fn backward(&self, inputs: [&Matrix; N], gradient: &Matrix) -> [Matrix; N];
+}
+
+/// A contiguous f32 matrix in Flex's memory.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    tensor: FlexTensor,
+    pub columns: usize,
+}
+
+impl Matrix {
+    fn new(tensor: FlexTensor) -> Self {
+        let shape = tensor.layout().shape().clone();
+        let tensor = if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
+        Self { tensor, columns: shape[1] }
+    }
+
+    pub fn from_vec(values: Vec<f32>, columns: usize) -> Self {
+        let rows = values.len() / columns;
+        Self { tensor: FlexTensor::from_data(TensorData::new(values, [rows, columns])), columns }
+    }
+
+    pub fn values(&self) -> &[f32] {
+        self.tensor.as_slice().expect("a matrix is contiguous")
+    }
+}
+
+/// Moves a value to another type that is the same type.
+fn same_type<T: 'static, U: 'static>(value: T) -> Option<U> {
+    let mut slot = Some(value);
+    (&mut slot as &mut dyn Any).downcast_mut::<Option<U>>().and_then(Option::take)
+}
+
+fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> B::FloatTensorPrimitive {
+    tensor.into_primitive().tensor()
+}
+
+fn is_autodiff_flex<B: Backend>() -> bool {
+    std::any::TypeId::of::<B>() == std::any::TypeId::of::<Autodiff<Flex>>()
+}
+
+fn is_flex<B: Backend>() -> bool {
+    std::any::TypeId::of::<B>() == std::any::TypeId::of::<Flex>()
+}
+
+/// The values of a tensor that isn't differentiated, where the backend is Flex and they are f32.
+pub fn flex_values<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {
+    if tensor.dtype() != DType::F32 {
+        return None;
+    }
+    let tensor = if is_flex::<B>() {
+        same_type::<_, FlexTensor>(primitive(tensor.clone()))?
+    } else if is_autodiff_flex::<B>() {
+        same_type::<_, <Autodiff<Flex> as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive>(primitive(
+            tensor.clone(),
+        ))?
+        .primitive
+    } else {
+        return None;
+    };
+    Some(if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() })
+}
+
+/// A matrix that isn't differentiated; `None` off the fast path.
+pub fn flex_matrix<B: Backend>(tensor: &Tensor<B, 2>) -> Option<Matrix> {
+    flex_values(tensor).map(Matrix::new)
+}
+
+/// Back to a generic tensor, on a backend for which [`flex_matrix`] gave one without autodiff.
+pub fn from_flex<B: Backend, const D: usize>(tensor: FlexTensor) -> Tensor<B, D> {
+    let primitive = same_type::<_, B::FloatTensorPrimitive>(tensor).expect("the backend is Flex");
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+pub fn from_matrix<B: Backend>(matrix: Matrix) -> Tensor<B, 2> {
+    from_flex(matrix.tensor)
+}
+
+/// Runs an operation on Flex, with a node in the graph under autodiff; gives the inputs back on other backends and
+/// types.
+pub fn run<B: Backend, O: FlexOp<N>, const N: usize>(
+    op: O,
+    inputs: [Tensor<B, 2>; N],
+) -> Result<Tensor<B, 2>, [Tensor<B, 2>; N]> {
+    if inputs.iter().any(|input| input.dtype() != DType::F32) || !(is_flex::<B>() || is_autodiff_flex::<B>()) {
+        return Err(inputs);
+    }
+    if is_flex::<B>() {
+        let inputs = inputs.map(|input| Matrix::new(same_type(primitive(input)).expect("the backend is Flex")));
+        return Ok(from_matrix(op.forward(inputs.each_ref())));
+    }
+    type Tracked = <Autodiff<Flex> as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
+    let inputs = inputs.map(|input| same_type::<_, Tracked>(primitive(input)).expect("the backend is Autodiff<Flex>"));
+    let nodes = inputs.each_ref().map(|input| input.node.clone());
+    let matrices = inputs.each_ref().map(|input| Matrix::new(input.primitive.clone()));
+    let output = op.forward(matrices.each_ref()).tensor;
+    let node = Node::<O, N>(std::marker::PhantomData);
+    let output = match Backward::<Flex, N>::prepare::<NoCheckpointing>(node, nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish((op, matrices), output),
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    };
+    // Not before the new node is registered: autodiff frees nodes that nothing refers to, from any thread.
+    drop(inputs);
+    let primitive = same_type::<_, B::FloatTensorPrimitive>(output).expect("the backend is Autodiff<Flex>");
+    Ok(Tensor::from_primitive(TensorPrimitive::Float(primitive)))
+}
+
+/// An operation's node in autodiff's graph.
+#[derive(Debug)]
+struct Node<O, const N: usize>(std::marker::PhantomData<O>);
+
+impl<O: FlexOp<N>, const N: usize> Backward<Flex, N> for Node<O, N> {
+    type State = (O, [Matrix; N]);
+
+    fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let (op, inputs) = ops.state;
+        let gradient = Matrix::new(gradients.consume::<Flex>(&ops.node));
+        let input_gradients = op.backward(inputs.each_ref(), &gradient);
+        for (parent, gradient) in ops.parents.into_iter().zip(input_gradients) {
+            if let Some(node) = parent {
+                gradients.register::<Flex>(node.id, gradient.tensor);
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Root mean square normalisation with a frozen weight.
+
+use burn::tensor::{DType, Tensor, backend::Backend};
+use burn_flex::FlexTensor;
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::math;
+use super::op::{FlexOp, Matrix, flex_values, run};
+
+/// y = w * x / sqrt(mean(x^2) + eps), statistics in f32.
+///
+/// # Shapes
+/// x `[tokens, hidden]`, weight `[hidden]` -> `[tokens, hidden]`
+pub fn rms_norm<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 1>, eps: f64) -> Tensor<B, 2> {
+    let Some(frozen) = flex_values(weight) else {
+        return composed(x, weight, eps);
+    };
+    run(RmsNormOp { weight: frozen, eps: eps as f32 }, [x]).unwrap_or_else(|[x]| composed(x, weight, eps))
+}
+
+pub fn composed<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 1>, eps: f64) -> Tensor<B, 2> {
+    let dtype = x.dtype();
+    let x = x.cast(DType::F32);
+    let rms = (x.clone().square().mean_dim(1) + eps).sqrt();
+    (x / rms).cast(dtype) * weight.clone().unsqueeze()
+}
+
+#[derive(Debug, Clone)]
+struct RmsNormOp {
+    weight: FlexTensor,
+    eps: f32,
+}
+
+impl RmsNormOp {
+    fn weight(&self) -> &[f32] {
+        self.weight.as_slice().expect("the weight is contiguous")
+    }
+}
+
+impl FlexOp<1> for RmsNormOp {
+    fn forward(&self, [x]: [&Matrix; 1]) -> Matrix {
+        let mut y = vec![0.0; x.values().len()];
+        let rows = y.par_chunks_exact_mut(x.columns).zip(x.values().par_chunks_exact(x.columns));
+        rows.for_each(|(y, x)| forward_row(x, self.weight(), self.eps, y));
+        Matrix::from_vec(y, x.columns)
+    }
+
+    fn backward(&self, [x]: [&Matrix; 1], gradient: &Matrix) -> [Matrix; 1] {
+        let mut dx = vec![0.0; x.values().len()];
+        let inputs = x.values().par_chunks_exact(x.columns).zip(gradient.values().par_chunks_exact(x.columns));
+        dx.par_chunks_exact_mut(x.columns)
+            .zip(inputs)
+            .for_each(|(dx, (x, dy))| backward_row(x, self.weight(), self.eps, dy, dx));
+        [Matrix::from_vec(dx, x.columns)]
+    }
+}
+
+#[multiversion(targets = "simd")]
+fn forward_row(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
+    let scale = 1.0 / (math::dot(x, x) / x.len() as f32 + eps).sqrt();
+    for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
+        *y = x * scale * w;
+    }
+}
+
+/// With r = 1 / rms: dx = r (w dy) - x r^3 mean(x w dy)
+#[multiversion(targets = "simd")]
+fn backward_row(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32]) {
+    let n = x.len() as f32;
+    let r = 1.0 / (math::dot(x, x) / n + eps).sqrt();
+    for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(weight) {
+        *dx = dy * w;
+    }
+    let shared = math::dot(x, dx) / n * r * r * r;
+    for (dx, x) in dx.iter_mut().zip(x) {
+        *dx = *dx * r - x * shared;
+    }
+}
