@@ -95,7 +95,15 @@ impl Device {
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => {
                 let device = burn::backend::cuda::CudaDevice::new(gpu.index);
-                job.run::<Autodiff<burn::backend::Cuda<f32, i32>>>(device, dtype)
+                // burn-cuda panics, out of memory for one: a message instead of a backtrace.
+                let run = || job.run::<Autodiff<burn::backend::Cuda<f32, i32>>>(device, dtype);
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
+                    Err(anyhow::anyhow!(
+                        "{} failed (its message is above). If its memory ran out, lower \
+                         training.per_device_train_batch_size, per_device_eval_batch_size or max_length",
+                        gpu.name
+                    ))
+                })
             }
         }
     }
@@ -119,7 +127,12 @@ pub fn cpu_flops() -> f64 {
 /// Asks the driver, not burn: burn-cuda panics where there is no GPU, and reports bf16 on every card.
 #[cfg(feature = "cuda")]
 mod cuda {
+    use std::path::PathBuf;
+
     use cudarc::driver::{result, sys};
+
+    /// What `.cargo/config.toml` builds the bindings for.
+    const OLDEST_CUDA: i32 = 12040;
 
     /// A usable GPU.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +156,17 @@ mod cuda {
         }
         let failed = |what: &str, error: result::DriverError| format!("the NVIDIA driver {what}: {error}");
         result::init().map_err(|e| failed("does not start", e))?;
+        let mut version = 0;
+        // SAFETY: the driver writes one integer.
+        let asked = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
+        asked.map_err(|e| failed("does not tell its version", e))?;
+        if version < OLDEST_CUDA {
+            return Err(format!(
+                "the NVIDIA driver serves CUDA {}.{} only; install one for CUDA 12.4 or newer",
+                version / 1000,
+                version % 1000 / 10
+            ));
+        }
         let count = result::device::get_count().map_err(|e| failed("does not list its GPUs", e))?;
         if count == 0 {
             return Err("the NVIDIA driver finds no GPU".into());
@@ -172,12 +196,14 @@ mod cuda {
 
     /// Where burn's compiler looks for them: it panics when it finds none.
     fn has_cuda_headers() -> bool {
-        match std::env::var_os("CUDA_PATH") {
-            Some(path) => std::path::Path::new(&path).join("include").is_dir(),
-            None => {
-                ["/usr/local/cuda", "/opt/cuda"].iter().any(|path| std::path::Path::new(path).is_dir())
-                    || std::path::Path::new("/usr/bin/nvcc").exists()
-            }
-        }
+        let folder = match std::env::var_os("CUDA_PATH") {
+            Some(path) => PathBuf::from(path),
+            None => ["/usr/local/cuda", "/opt/cuda"]
+                .into_iter()
+                .map(PathBuf::from)
+                .find(|p| p.is_dir())
+                .unwrap_or("/usr".into()),
+        };
+        folder.join("include/cuda_fp16.h").exists()
     }
 }

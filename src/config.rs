@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::bad_input;
 use crate::data::encode::EncodeOptions;
-use crate::error::{BadInput, read_json};
+use crate::error::BadInput;
+use crate::files::read_json;
 use crate::inference::chat::InferenceConfig;
 use crate::model::LoraConfig;
 use crate::training::TrainingArguments;

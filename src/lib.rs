@@ -36,6 +36,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod files;
 pub mod inference;
 pub mod kernels;
 pub mod model;

@@ -45,8 +45,12 @@ fn take_terminal() -> Result<Terminal<CrosstermBackend<Stderr>>> {
         restore_terminal();
         previous(panic);
     }));
-    execute!(io::stderr(), EnterAlternateScreen).context("cannot take the terminal")?;
-    Ok(Terminal::new(CrosstermBackend::new(io::stderr()))?)
+    let entered = execute!(io::stderr(), EnterAlternateScreen).context("cannot take the terminal");
+    let terminal = entered.and_then(|()| Ok(Terminal::new(CrosstermBackend::new(io::stderr()))?));
+    if terminal.is_err() {
+        restore_terminal();
+    }
+    terminal
 }
 
 /// A thread that draws until told to finish.

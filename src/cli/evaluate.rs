@@ -16,7 +16,7 @@ use crate::training::evaluate::{EvalMetrics, evaluate};
 
 pub fn run(args: ModeArgs) -> Result<()> {
     let session = Session::open(&args.common)?;
-    signals::exit_at_once()?;
+    signals::install()?;
     let config = &session.config;
     let mode = args.mode.map(Mode::from).unwrap_or(config.inference.mode);
     let choice = ModelChoice::open(config, mode, &session.hub)?;
@@ -36,8 +36,7 @@ pub fn run(args: ModeArgs) -> Result<()> {
             config.max_length
         ));
     }
-    let pad = choice.tokenizer.pad_token_id as i32;
-    let batches = evaluation_batches(&data.rows, config.training.per_device_eval_batch_size, pad);
+    let batches = evaluation_batches(&data.rows, config.training.per_device_eval_batch_size);
     let device = session.select_device();
     let metrics = device.run(Evaluate { choice: &choice, batches }, config.training.dtype)?;
     session.output.text(&format!(

@@ -1,7 +1,8 @@
 //! `qwen-lora infer`
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::module::AutodiffModule;
@@ -31,7 +32,7 @@ pub struct InferArgs {
 
 pub fn run(args: InferArgs) -> Result<()> {
     let session = Session::open(&args.mode.common)?;
-    signals::exit_at_once()?;
+    signals::install()?;
     let config = &session.config;
     let questions = if args.question.is_empty() { &config.inference.questions } else { &args.question };
     if questions.is_empty() {
@@ -45,8 +46,9 @@ pub fn run(args: InferArgs) -> Result<()> {
     let generation = choice.generation(&config.inference)?;
     session.announce(&choice);
     warn_about_ignored_sampling(&session, &generation);
+    let log = open_log(&config.training.logging_dir)?;
     let device = session.select_device();
-    let job = Infer { session: &session, choice: &choice, generation: &generation, questions, mode };
+    let job = Infer { session: &session, choice: &choice, generation: &generation, questions, mode, log };
     device.run(job, config.training.dtype)
 }
 
@@ -62,18 +64,27 @@ fn warn_about_ignored_sampling(session: &Session, generation: &GenerationConfig)
     }
 }
 
+/// `logging_dir/inference.jsonl`, opened before the first answer is computed.
+fn open_log(folder: &Path) -> Result<File> {
+    let path = folder.join("inference.jsonl");
+    let what = || format!("cannot write {}", path.display());
+    std::fs::create_dir_all(folder).with_context(what)?;
+    OpenOptions::new().create(true).append(true).open(&path).with_context(what)
+}
+
 struct Infer<'a> {
     session: &'a Session,
     choice: &'a ModelChoice,
     generation: &'a GenerationConfig,
     questions: &'a [String],
     mode: Mode,
+    log: File,
 }
 
 impl Job for Infer<'_> {
     type Output = ();
 
-    fn run<B: AutodiffBackend>(self, device: B::Device, dtype: DType) -> Result<()> {
+    fn run<B: AutodiffBackend>(mut self, device: B::Device, dtype: DType) -> Result<()> {
         let model = self.choice.load::<B>(&device, dtype).valid();
         for question in self.questions {
             let object = print_answer(&model, &self.choice.tokenizer, self.generation, question, self.session.output)?;
@@ -85,17 +96,12 @@ impl Job for Infer<'_> {
 }
 
 impl Infer<'_> {
-    /// Appends question and answer to `logging_dir/inference.jsonl`.
-    fn log(&self, object: &Value) -> Result<()> {
-        let folder = &self.session.config.training.logging_dir;
-        let path = folder.join("inference.jsonl");
-        let what = || format!("cannot write {}", path.display());
-        std::fs::create_dir_all(folder).with_context(what)?;
-        let mut file = OpenOptions::new().create(true).append(true).open(&path).with_context(what)?;
+    /// Appends question and answer to the log.
+    fn log(&mut self, object: &Value) -> Result<()> {
         let mut entry = object.clone();
         entry["mode"] = json!(self.mode.as_str());
         entry["model"] = json!(self.choice.description);
-        writeln!(file, "{entry}").with_context(what)
+        writeln!(self.log, "{entry}").context("cannot write the log of answers")
     }
 }
 

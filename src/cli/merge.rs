@@ -27,7 +27,7 @@ pub struct MergeArgs {
 
 pub fn run(args: MergeArgs) -> Result<()> {
     let session = Session::open(&args.common)?;
-    signals::exit_at_once()?;
+    signals::install()?;
     let folder = args.output.unwrap_or_else(|| session.config.inference.merged_model_path.clone());
     let choice = ModelChoice::open(&session.config, Mode::Lora, &session.hub)?;
     if same_folder(&folder, &choice.base.path) {
@@ -37,7 +37,7 @@ pub fn run(args: MergeArgs) -> Result<()> {
     // A product per matrix: not worth a GPU.
     Device::Cpu.run(Merge { choice: &choice, folder: &folder }, Precision::F32)?;
     session.output.text(&format!("wrote the merged model to {}\n", folder.display()))?;
-    session.output.object(&json!({"output": folder}))?;
+    session.output.object(&json!({"output": folder.display().to_string()}))?;
     output::inform("answer with it: qwen-lora infer --mode merged");
     Ok(())
 }

@@ -90,7 +90,6 @@ impl From<ModeChoice> for Mode {
 /// A command's surroundings: the config, where to print, where models come from.
 struct Session {
     config: RunConfig,
-    config_path: PathBuf,
     output: Output,
     hub: HubSettings,
 }
@@ -99,7 +98,7 @@ impl Session {
     fn open(args: &CommonArgs) -> Result<Self> {
         let config = RunConfig::load(&args.config, &args.set)?;
         let hub = HubSettings::from_variables(|name| std::env::var(name).ok(), true);
-        Ok(Self { config, config_path: args.config.clone(), output: Output::new(args.json), hub })
+        Ok(Self { config, output: Output::new(args.json), hub })
     }
 
     /// Finds the device; says loudly why it is not the GPU where the config asks for one.

@@ -112,6 +112,11 @@ impl Watcher {
         Listener { board: self.board.clone(), lines: self.dashboard.is_none(), names: HashMap::new() }
     }
 
+    /// Whether progress is printed line by line.
+    pub fn prints_lines(&self) -> bool {
+        self.dashboard.is_none()
+    }
+
     pub fn monitor(&self) -> Arc<dyn Monitor> {
         Arc::new(Pulse { board: self.board.clone(), lines: self.dashboard.is_none() })
     }

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM: training stops at the next optimizer step, everything else at once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use burn::train::Interrupter;
@@ -9,22 +9,41 @@ use super::{dashboard, output};
 
 const EXIT_CODE: i32 = 130;
 
-/// Stops training in good order at the first signal, at once at the second.
-pub fn stop_training_with(interrupter: Interrupter) -> Result<()> {
-    let signals = AtomicUsize::new(0);
-    let handler = move || {
-        if signals.fetch_add(1, Ordering::Relaxed) == 0 {
-            interrupter.stop(Some("a signal asked to stop"));
-        } else {
-            dashboard::restore_terminal();
-            output::complain("stopped at once; the last checkpoint is intact");
-            std::process::exit(EXIT_CODE);
-        }
-    };
-    ctrlc::set_handler(handler).context("cannot install the signal handler")
+/// What a signal means now: a process has one handler only.
+static TRAINING: Mutex<Option<Training>> = Mutex::new(None);
+
+struct Training {
+    interrupter: Interrupter,
+    /// Whether to acknowledge the signal with a line (the dashboard shows it by itself).
+    prints_lines: bool,
 }
 
-/// For commands that leave nothing half done.
-pub fn exit_at_once() -> Result<()> {
-    ctrlc::set_handler(|| std::process::exit(EXIT_CODE)).context("cannot install the signal handler")
+/// Installs the handler. Until training begins, a signal ends the program at once.
+pub fn install() -> Result<()> {
+    ctrlc::set_handler(handle).context("cannot install the signal handler")
+}
+
+fn handle() {
+    let training = TRAINING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(Training { interrupter, prints_lines }) = &*training
+        && !interrupter.should_stop()
+    {
+        interrupter.stop(Some("a signal asked to stop"));
+        if *prints_lines {
+            output::inform("stopping after this step and saving a checkpoint; once more: stop at once");
+        }
+        return;
+    }
+    dashboard::restore_terminal();
+    std::process::exit(EXIT_CODE);
+}
+
+/// From now on the first signal stops training in good order, the second at once.
+pub fn stop_training_with(interrupter: Interrupter, prints_lines: bool) {
+    *TRAINING.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Training { interrupter, prints_lines });
+}
+
+/// From now on a signal ends the program at once.
+pub fn exit_at_once() {
+    *TRAINING.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
 }

@@ -1,10 +1,10 @@
 //! `qwen-lora train`
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use burn::module::AutodiffModule;
 use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
@@ -17,21 +17,22 @@ use super::progress::{RunFacts, Watcher};
 use super::{CommonArgs, Session, output, signals};
 use crate::backend::{Device, Job, cpu_flops};
 use crate::bad_input;
+use crate::config::RunConfig;
 use crate::data::check::{self, DataFile};
 use crate::data::encode;
 use crate::data::encode::EncodedRows;
 use crate::data::jsonl::{self, Record};
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
-use crate::error::Interrupted;
+use crate::error::{BadInput, Interrupted};
+use crate::files::copy_into;
 use crate::inference::generation::GenerationConfig;
 use crate::training::TrainingArguments;
-use crate::training::arguments::Resume;
+use crate::training::arguments::{IntervalStrategy, Resume};
 use crate::training::checkpoint::{Checkpoints, SavedRun};
 use crate::training::trainer::{Start, Surroundings, TrainReport, TrainingData, batch_plan, latest_checkpoint, train};
 use crate::weights::adapter::{Adapter, AdapterConfig};
 use crate::weights::generation_config::ModelGenerationConfig;
 use crate::weights::hub;
-use crate::weights::merge::copy_file;
 use crate::weights::model::ModelFolder;
 
 #[derive(Args)]
@@ -54,12 +55,10 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let session = Session::open(&args.common)?;
     let config = &session.config;
     let saved = run_to_resume(&config.training)?;
-    let interrupter = Interrupter::new();
-    signals::stop_training_with(interrupter.clone())?;
-
+    signals::install()?;
     let base = ModelFolder::open(&hub::resolve(&config.model_name, &session.hub)?)?;
     let tokenizer = Tokenizer::open(&base.path)?;
-    let [train_records, eval_records] = checked_records([&config.train_file, &config.eval_file])?;
+    let (train_records, eval_records) = checked_records(config)?;
     let rows = |records: &[Record], path: &Path| -> Result<EncodedRows> {
         let rows = encode::encode(records, &tokenizer, config.encode_options(), path)?;
         rows.check_fits(base.config.vocab_size, base.config.max_position_embeddings, path)?;
@@ -69,34 +68,35 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let eval_rows = rows(&eval_records, &config.eval_file)?;
     describe_data(&session, &train_rows, &eval_rows);
     let start = start(&session, &base, saved)?;
-    clear_output_dir(&config.training, &start, args.overwrite)?;
+    let old_run = refuse_to_overwrite(&config.training, &start, args.overwrite)?;
 
     let device = session.select_device();
+    device.dtype(config.training.dtype)?;
     if device == Device::Cpu {
         say_how_long_it_takes(&session, &base, &train_rows);
     }
     let mut facts = RunFacts::new(&session, &device, batch_plan(&config.training, train_rows.rows.len()).total_steps());
     facts.dashboard = !args.no_dashboard;
-    let data = TrainingData {
-        train: Arc::new(train_rows.rows),
-        eval: eval_rows.rows,
-        pad_token_id: tokenizer.pad_token_id as i32,
-    };
-    let job = Train { session: &session, base: &base, tokenizer: &tokenizer, start, data, interrupter, facts };
+    let data = TrainingData { train: Arc::new(train_rows.rows), eval: eval_rows.rows };
+    let job = Train { session: &session, base: &base, tokenizer: &tokenizer, start, old_run, data, facts };
     let report = device.run(job, config.training.dtype)?;
     summarise(&session, &report, started)
 }
 
-/// The rows of both files, if nothing about them forbids training.
-fn checked_records(paths: [&Path; 2]) -> Result<[Vec<Record>; 2]> {
-    let files = paths.map(|path| Ok(DataFile { path: path.to_path_buf(), scan: jsonl::scan(path)? }));
-    let files: Vec<DataFile> = files.into_iter().collect::<Result<_>>()?;
+/// The rows to train on and to validate on (none where nothing evaluates), if nothing about them forbids training.
+fn checked_records(config: &RunConfig) -> Result<(Vec<Record>, Vec<Record>)> {
+    let read =
+        |path: &Path| -> Result<DataFile> { Ok(DataFile { path: path.to_path_buf(), scan: jsonl::scan(path)? }) };
+    let mut files: Vec<DataFile> = vec![read(&config.train_file)?];
+    if config.training.evaluation_strategy != IntervalStrategy::No {
+        files.push(read(&config.eval_file)?);
+    }
     let problems = check::blocking(&files);
     if !problems.is_empty() {
         bad_input!("{}", jsonl::list_problems(&problems));
     }
-    let [train, eval] = <[DataFile; 2]>::try_from(files).expect("two files were read");
-    Ok([train.scan.records, eval.scan.records])
+    let mut records = files.into_iter().map(|file| file.scan.records);
+    Ok((records.next().unwrap_or_default(), records.next().unwrap_or_default()))
 }
 
 /// The checkpoint that the config asks to go on from, if any.
@@ -120,6 +120,9 @@ fn run_to_resume(args: &TrainingArguments) -> Result<Option<SavedRun>> {
 fn describe_data(session: &Session, train: &EncodedRows, eval: &EncodedRows) {
     let config = &session.config;
     for (rows, path) in [(train, &config.train_file), (eval, &config.eval_file)] {
+        if rows.rows.is_empty() {
+            continue;
+        }
         let count = rows.rows.len();
         output::inform(&format!("{}: {count} rows, {} labels", path.display(), rows.label_count()));
         if rows.truncated > 0 {
@@ -162,26 +165,62 @@ fn start(session: &Session, base: &ModelFolder, saved: Option<SavedRun>) -> Resu
     Ok(start)
 }
 
-/// A fresh run does not mix with an old one's checkpoints, and does not remove them unasked.
-fn clear_output_dir(args: &TrainingArguments, start: &Start, overwrite: bool) -> Result<()> {
+/// What an earlier run left in `output_dir` and a new one would mix with; removed when the new one starts.
+struct OldRun {
+    checkpoints: Checkpoints,
+    /// Remove only checkpoints after this step.
+    after: Option<usize>,
+    is_there: bool,
+}
+
+impl OldRun {
+    fn remove(&self) -> Result<()> {
+        if self.is_there { self.checkpoints.retire(self.after) } else { Ok(()) }
+    }
+}
+
+/// Results of an earlier run are not mixed with, and not removed unasked.
+fn refuse_to_overwrite(args: &TrainingArguments, start: &Start, overwrite: bool) -> Result<OldRun> {
     let checkpoints = Checkpoints { output_dir: args.output_dir.clone(), save_total_limit: args.save_total_limit };
-    let old = checkpoints.steps();
-    if old.is_empty() || matches!(start, Start::Resumed(_)) {
-        return Ok(());
+    let folder = args.output_dir.display();
+    let (after, is_there) = match start {
+        Start::Fresh(_) => (None, checkpoints.holds_a_run()),
+        Start::Resumed(saved) => {
+            let step = saved.state.global_step;
+            (Some(step), checkpoints.steps().iter().any(|later| *later > step))
+        }
+    };
+    match after {
+        _ if overwrite || !is_there => {}
+        None => bad_input!(
+            "training.output_dir {folder} holds the results of a run. Go on with it: --set \
+             training.resume_from_checkpoint=true; replace it: --overwrite; or name another folder"
+        ),
+        Some(step) => bad_input!(
+            "training.output_dir {folder} holds checkpoints after step {step}, where this run would go on. Go on from \
+             the latest: --set training.resume_from_checkpoint=true; drop the later ones: --overwrite; or name another \
+             folder"
+        ),
     }
-    if !overwrite {
-        bad_input!(
-            "training.output_dir {} holds the checkpoints of a run (up to step {}). Go on with it: --set \
-             training.resume_from_checkpoint=true; replace it: --overwrite; or name another folder",
-            args.output_dir.display(),
-            old[old.len() - 1]
-        );
+    Ok(OldRun { checkpoints, after, is_there })
+}
+
+/// The command that this process was started with, made to resume.
+fn resume_command() -> String {
+    const RESUME: &str = "training.resume_from_checkpoint=";
+    let quoted = |word: &str| {
+        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c));
+        if plain && !word.is_empty() { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    };
+    let mut words: Vec<String> = Vec::new();
+    for word in std::env::args() {
+        if word.starts_with(RESUME) {
+            words.pop(); // its --set
+        } else if !word.starts_with(&format!("--set={RESUME}")) && word != "--overwrite" {
+            words.push(quoted(&word));
+        }
     }
-    for step in old {
-        let path = checkpoints.path(step);
-        std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-    }
-    Ok(())
+    format!("{} --set {RESUME}true", words.join(" "))
 }
 
 /// Before hours are spent unawares.
@@ -204,8 +243,8 @@ struct Train<'a> {
     base: &'a ModelFolder,
     tokenizer: &'a Tokenizer,
     start: Start,
+    old_run: OldRun,
     data: TrainingData,
-    interrupter: Interrupter,
     facts: RunFacts,
 }
 
@@ -213,19 +252,24 @@ impl Job for Train<'_> {
     type Output = TrainReport;
 
     fn run<B: AutodiffBackend>(self, device: B::Device, dtype: DType) -> Result<TrainReport> {
-        let Self { session, base, tokenizer, start, data, interrupter, facts } = self;
+        let Self { session, base, tokenizer, start, old_run, data, facts } = self;
         let config = &session.config;
         let model = base.load::<B>(&device, dtype);
+        old_run.remove()?; // not before all that a new one needs is there
+        let interrupter = Interrupter::new();
         let watcher = Watcher::start(facts, interrupter.clone())?;
+        signals::stop_training_with(interrupter.clone(), watcher.prints_lines());
         let surroundings = Surroundings { renderer: watcher.renderer(), monitor: watcher.monitor(), interrupter };
-        let report = train(model.clone(), start, config.lora.lora_dropout, &config.training, data, surroundings);
+        let (dropout, fingerprint) = (config.lora.lora_dropout, base.fingerprint());
+        let report = train(model.clone(), start, dropout, &config.training, data, fingerprint, surroundings);
+        signals::exit_at_once();
         watcher.finish();
         let report = report?;
-        if report.outcome.interrupted {
+        if report.outcome.interrupted.is_some() {
             return Ok(report);
         }
         for file in TOKENIZER_FILES {
-            copy_file(&tokenizer.folder().join(file), &report.adapter)?;
+            copy_into(&tokenizer.folder().join(file), &report.adapter)?;
         }
         if let Some(question) = config.inference.questions.first()
             && !session.output.json
@@ -233,7 +277,8 @@ impl Job for Train<'_> {
             let model = report.outcome.adapter.attach(model.valid(), 0.0);
             let arguments = &config.inference.generation;
             let defaults = ModelGenerationConfig::read(&base.path)?;
-            let mut generation = GenerationConfig::resolve(arguments, &defaults, &[tokenizer.eos_token_id]);
+            let generation = GenerationConfig::resolve(arguments, &defaults, &[tokenizer.eos_token_id]);
+            let mut generation = generation.map_err(BadInput)?;
             generation.max_new_tokens = generation.max_new_tokens.min(SAMPLE_TOKENS);
             print_answer(&model, tokenizer, &generation, question, session.output)?;
         }
@@ -243,15 +288,13 @@ impl Job for Train<'_> {
 
 fn summarise(session: &Session, report: &TrainReport, started: Instant) -> Result<()> {
     let state = &report.outcome.state;
-    if report.outcome.interrupted {
-        let checkpoint: PathBuf = latest_checkpoint(&session.config.training.output_dir).unwrap_or_default();
+    if let Some(checkpoint) = &report.outcome.interrupted {
         return Err(Interrupted(format!(
-            "stopped at step {} of {}; saved {}. To go on: qwen-lora train --config {} --set \
-             training.resume_from_checkpoint=true",
+            "stopped at step {} of {}; saved {}. To go on: {}",
             state.global_step,
             state.max_steps,
             checkpoint.display(),
-            session.config_path.display()
+            resume_command()
         ))
         .into());
     }
@@ -276,7 +319,7 @@ fn summarise(session: &Session, report: &TrainReport, started: Instant) -> Resul
         "best_eval_loss": loss,
         "steps": state.global_step,
         "epochs": state.epoch,
-        "adapter": report.adapter,
+        "adapter": report.adapter.display().to_string(),
         "label_tokens_per_s": speed,
         "seconds": seconds,
         "peak_rss_mib": peak,

@@ -20,10 +20,10 @@ pub struct MicroBatch {
 
 impl MicroBatch {
     /// Pads rows on the right to the longest. Labels go by position: a real pad or end token in the text counts.
-    pub fn new<'a>(rows: impl IntoIterator<Item = (u64, &'a EncodedRow)>, pad_token_id: i32) -> Self {
+    pub fn new<'a>(rows: impl IntoIterator<Item = (u64, &'a EncodedRow)>) -> Self {
         let (places, rows): (Vec<u64>, Vec<&EncodedRow>) = rows.into_iter().unzip();
         let ids: Vec<&[i32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        let tokens = TokenBatch::padded(&ids, pad_token_id);
+        let tokens = TokenBatch::padded(&ids);
         let width = tokens.groups[0].len;
         let label_positions = rows
             .iter()
@@ -86,12 +86,12 @@ impl BatchPlan {
 
     /// The order of an epoch's rows.
     pub fn epoch_order(&self, epoch: usize) -> Vec<usize> {
-        if self.shuffle { randperm(self.rows, self.seed + epoch as u64) } else { (0..self.rows).collect() }
+        if self.shuffle { randperm(self.rows, self.seed.wrapping_add(epoch as u64)) } else { (0..self.rows).collect() }
     }
 
     /// The windows from a step on to the end of the run.
-    pub fn windows(self: Arc<Self>, rows: Arc<Vec<EncodedRow>>, pad_token_id: i32, first_step: usize) -> Windows {
-        Windows { plan: self, rows, pad_token_id, step: first_step, order: None }
+    pub fn windows(self: Arc<Self>, rows: Arc<Vec<EncodedRow>>, first_step: usize) -> Windows {
+        Windows { plan: self, rows, step: first_step, order: None }
     }
 }
 
@@ -99,7 +99,6 @@ impl BatchPlan {
 pub struct Windows {
     plan: Arc<BatchPlan>,
     rows: Arc<Vec<EncodedRow>>,
-    pad_token_id: i32,
     step: usize,
     /// The current epoch's order.
     order: Option<(usize, Vec<usize>)>,
@@ -129,10 +128,8 @@ impl Iterator for Windows {
         let window = &order[step * size..(step * size + size).min(plan.rows)];
         let rows: Vec<(u64, &EncodedRow)> =
             window.iter().enumerate().map(|(place, &row)| (place as u64, &self.rows[row])).collect();
-        let micro_batches: Vec<MicroBatch> = rows
-            .chunks(plan.micro_batch_size)
-            .map(|rows| MicroBatch::new(rows.iter().copied(), self.pad_token_id))
-            .collect();
+        let micro_batches: Vec<MicroBatch> =
+            rows.chunks(plan.micro_batch_size).map(|rows| MicroBatch::new(rows.iter().copied())).collect();
         let label_count = micro_batches.iter().map(MicroBatch::label_count).sum();
         let window = Window { seed: plan.seed, step: self.step, micro_batches, label_count };
         self.order = Some((epoch, order));
@@ -142,9 +139,9 @@ impl Iterator for Windows {
 }
 
 /// A validation set in batches, in the file's order.
-pub fn evaluation_batches(rows: &[EncodedRow], batch_size: usize, pad_token_id: i32) -> Vec<MicroBatch> {
+pub fn evaluation_batches(rows: &[EncodedRow], batch_size: usize) -> Vec<MicroBatch> {
     rows.chunks(batch_size)
-        .map(|rows| MicroBatch::new(rows.iter().enumerate().map(|(i, row)| (i as u64, row)), pad_token_id))
+        .map(|rows| MicroBatch::new(rows.iter().enumerate().map(|(i, row)| (i as u64, row))))
         .collect()
 }
 
@@ -173,7 +170,7 @@ mod tests {
         let plan = plan();
         assert_eq!((plan.micro_batches_per_epoch(), plan.steps_per_epoch(), plan.total_steps()), (31, 8, 24));
         let rows = Arc::new(vec![row(5); 61]);
-        let windows: Vec<Window> = Arc::new(plan.clone()).windows(rows, 0, 0).collect();
+        let windows: Vec<Window> = Arc::new(plan.clone()).windows(rows, 0).collect();
         assert_eq!(windows.len(), 24);
         assert_eq!(windows[7].micro_batches.len(), 3);
         assert_eq!(windows[7].micro_batches[2].rows.len(), 1);
@@ -186,20 +183,19 @@ mod tests {
     fn every_row_is_seen_once_an_epoch_and_resuming_goes_on_with_the_same_windows() {
         let plan = Arc::new(plan());
         let rows: Arc<Vec<EncodedRow>> = Arc::new((0..61).map(|i| row(i + 2)).collect());
-        let all: Vec<Window> = plan.clone().windows(rows.clone(), 0, 0).collect();
+        let all: Vec<Window> = plan.clone().windows(rows.clone(), 0).collect();
         // Row i carries i + 1 labels, so an epoch that saw each row once carries 1 + 2 + ... + 61.
         let labels: usize = all[..8].iter().map(|window| window.label_count).sum();
         assert_eq!(labels, 61 * 62 / 2);
-        let resumed: Vec<Window> = plan.windows(rows, 0, 11).collect();
+        let resumed: Vec<Window> = plan.windows(rows, 11).collect();
         assert_eq!(resumed, all[11..]);
     }
 
     #[test]
     fn labels_go_by_position_and_never_by_value() {
-        let pad = 0;
         let short = EncodedRow { input_ids: vec![5, 0, 0], labelled: 0..2 };
         let long = EncodedRow { input_ids: vec![1, 2, 3, 4, 5], labelled: 2..4 };
-        let batch = MicroBatch::new([(0, &short), (1, &long)], pad);
+        let batch = MicroBatch::new([(0, &short), (1, &long)]);
         assert_eq!(batch.tokens.input_ids, [5, 0, 0, 0, 0, 1, 2, 3, 4, 5]);
         assert_eq!(batch.label_positions, [0, 1, 7, 8]);
         assert_eq!(batch.labels, [0, 0, 4, 5]);

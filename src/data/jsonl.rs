@@ -61,7 +61,11 @@ fn parse_line(line: &[u8], number: usize) -> Result<Option<Record>, String> {
     if text.trim().is_empty() {
         return Ok(None);
     }
-    let row: Value = serde_json::from_str(text).map_err(|e| format!("not valid JSON: {e}"))?;
+    let row: Value = serde_json::from_str(text).map_err(|e| {
+        let (what, column) = (e.to_string(), e.column());
+        // Its own line number is always 1 here.
+        format!("not valid JSON: {} (column {column})", what.split(" at line ").next().unwrap_or(&what))
+    })?;
     if !row.is_object() {
         return Err("a row must be a JSON object with \"question\" and \"answer\"".into());
     }

@@ -1,4 +1,5 @@
-//! From the user's rows to ids, labels and batches. Nothing here knows the model.
+//! From the user's rows to ids, labels and batches. Of the model, nothing but the layout of its input is known
+//! here.
 
 pub mod batching;
 pub mod check;

@@ -12,14 +12,13 @@ pub const NEAR_DUPLICATE: f64 = 0.6;
 const BANDS: usize = 24;
 const ROWS_PER_BAND: usize = 3;
 
-/// Lower-case words without punctuation: what is left of a question when its typing is forgotten.
+/// Lower-case words without sentence punctuation: what is left of a question when its typing is forgotten. Signs that
+/// tell things apart (C and C#, + and -) stay.
 pub fn fold(text: &str) -> String {
-    let words: Vec<String> = text
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(|word| word.to_lowercase())
-        .collect();
-    words.join(" ")
+    let is_typing = |c: char| c.is_whitespace() || ".,;:!?\"'()[]…’‘“”".contains(c);
+    let words: Vec<String> =
+        text.split(is_typing).filter(|word| !word.is_empty()).map(|word| word.to_lowercase()).collect();
+    if words.is_empty() { text.trim().to_string() } else { words.join(" ") }
 }
 
 /// Hashes of a folded text's 3-word shingles; of all its words, if it has fewer.
@@ -89,6 +88,8 @@ mod tests {
     #[test]
     fn folding_forgets_case_and_punctuation() {
         assert_eq!(fold("  How much PROTEIN, per kg?! "), "how much protein per kg");
+        assert_ne!(fold("What is C#?"), fold("What is C?"));
+        assert_eq!(fold("?!"), "?!");
     }
 
     #[test]

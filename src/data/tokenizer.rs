@@ -6,7 +6,8 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::bad_input;
-use crate::error::{BadInput, OrBadInput, read_json};
+use crate::error::{BadInput, OrBadInput};
+use crate::files::read_json;
 
 /// The files that make a tokenizer, where a folder has them.
 pub const TOKENIZER_FILES: [&str; 7] = [
@@ -26,16 +27,18 @@ pub struct Tokenizer {
     /// Ends every training example.
     pub eos_token: String,
     pub eos_token_id: u32,
-    /// Fills up short rows; masked, so any id would do.
-    pub pad_token_id: u32,
 }
 
 impl Tokenizer {
     /// Reads `tokenizer.json` and `tokenizer_config.json` of a folder.
     pub fn open(folder: &Path) -> Result<Self> {
         let path = folder.join("tokenizer.json");
-        let inner = tokenizers::Tokenizer::from_file(&path)
+        let mut inner = tokenizers::Tokenizer::from_file(&path)
             .or_bad_input(|| format!("cannot read the tokenizer {}", path.display()))?;
+        // Files saved after training may ask for either; transformers switches both off for every call, and padding
+        // here would be trained on.
+        inner.with_padding(None);
+        inner.with_truncation(None).or_bad_input(|| format!("cannot use the tokenizer {}", path.display()))?;
         let config_path = folder.join("tokenizer_config.json");
         let config = read_json(&config_path)?;
         let Some(eos_token) = token_text(&config["eos_token"]) else {
@@ -47,11 +50,7 @@ impl Tokenizer {
             })
         };
         let eos_token_id = id(&eos_token)?;
-        let pad_token_id = match token_text(&config["pad_token"]) {
-            Some(pad) => id(&pad)?,
-            None => eos_token_id,
-        };
-        Ok(Self { inner, folder: folder.to_path_buf(), eos_token, eos_token_id, pad_token_id })
+        Ok(Self { inner, folder: folder.to_path_buf(), eos_token, eos_token_id })
     }
 
     /// Where the files lie.
@@ -59,7 +58,7 @@ impl Tokenizer {
         &self.folder
     }
 
-    /// Ids of a text, special tokens in it included, none added.
+    /// Ids of a text, with what the tokenizer adds by itself (Qwen2's: nothing).
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self.inner.encode(text, true).map_err(|e| BadInput(format!("cannot tokenise {text:?}: {e}")))?;
         Ok(encoding.get_ids().to_vec())
@@ -73,11 +72,6 @@ impl Tokenizer {
 
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
         self.inner.decode(ids, skip_special_tokens).map_err(|e| anyhow::anyhow!("cannot decode: {e}"))
-    }
-
-    /// One more than the largest id.
-    pub fn id_bound(&self) -> usize {
-        self.inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
     }
 }
 

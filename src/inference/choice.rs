@@ -13,8 +13,9 @@ use super::generation::GenerationConfig;
 use crate::bad_input;
 use crate::config::RunConfig;
 use crate::data::tokenizer::Tokenizer;
+use crate::error::BadInput;
 use crate::model::Qwen2ForCausalLm;
-use crate::weights::adapter::Adapter;
+use crate::weights::adapter::{Adapter, AdapterConfig};
 use crate::weights::generation_config::ModelGenerationConfig;
 use crate::weights::hub::{self, HubSettings};
 use crate::weights::model::ModelFolder;
@@ -54,14 +55,18 @@ impl ModelChoice {
         if mode == Mode::Lora && !is_there {
             bad_input!("there is no adapter in {}; run `qwen-lora train` first", folder.display());
         }
-        let adapter = if is_there { Some(Adapter::read(folder)?) } else { None };
+        let recorded = if is_there { AdapterConfig::recorded_base(folder)? } else { None };
         let mut warnings = Vec::new();
-        let base_name = base_of(adapter.as_ref(), config, &mut warnings);
+        let base_name = match is_there {
+            true => base_of(recorded.as_deref(), &config.model_name, &config.inference, &mut warnings),
+            false => config.inference.base_model_name.clone(),
+        };
         let base = ModelFolder::open(&hub::resolve(&base_name, hub)?)?;
         // The tokenizer that the adapter was trained with lies beside it.
         let trained_with = (is_there && folder.join("tokenizer.json").exists()).then_some(folder.as_path());
         let tokenizer = Tokenizer::open(trained_with.unwrap_or(&base.path))?;
-        let adapter = adapter.filter(|_| mode == Mode::Lora);
+        // For the base alone, a damaged adapter does not matter.
+        let adapter = if mode == Mode::Lora { Some(Adapter::read(folder)?) } else { None };
         if let Some(adapter) = &adapter {
             adapter.check_fits(&base.config)?;
         }
@@ -87,33 +92,32 @@ impl ModelChoice {
     /// How to generate: the config over the base's own settings; the tokenizer's end token ends an answer as well.
     pub fn generation(&self, inference: &InferenceConfig) -> Result<GenerationConfig> {
         let model = ModelGenerationConfig::read(&self.base.path)?;
-        Ok(GenerationConfig::resolve(&inference.generation, &model, &[self.tokenizer.eos_token_id]))
+        GenerationConfig::resolve(&inference.generation, &model, &[self.tokenizer.eos_token_id]).map_err(|problem| {
+            BadInput(format!("generation_config.json in {}: {problem}", self.base.path.display())).into()
+        })
     }
 }
 
 /// The adapter's recorded base where the config names it too, else `base_model_name`.
-fn base_of(adapter: Option<&Adapter>, config: &RunConfig, warnings: &mut Vec<String>) -> String {
-    let fallback = config.inference.base_model_name.clone();
-    let Some(adapter) = adapter else {
-        return fallback;
-    };
-    let recorded = adapter.config.base_model_name_or_path.as_deref();
-    let named = [&config.model_name, &fallback].into_iter().find(|name| recorded.is_some_and(|r| same(r, name)));
+fn base_of(
+    recorded: Option<&str>,
+    model_name: &str,
+    inference: &InferenceConfig,
+    warnings: &mut Vec<String>,
+) -> String {
+    let fallback = inference.base_model_name.as_str();
+    let named = [model_name, fallback].into_iter().find(|name| recorded.is_some_and(|recorded| same(recorded, name)));
     match (named, recorded) {
-        (Some(name), _) => name.clone(),
-        (None, Some(recorded)) => {
-            warnings.push(format!(
-                "the adapter was trained on {recorded}, which is neither model_name ({}) nor inference.base_model_name; \
-                 using {fallback}: answers may be poor",
-                config.model_name
-            ));
-            fallback
-        }
+        (Some(name), _) => return name.to_string(),
+        (None, Some(recorded)) => warnings.push(format!(
+            "the adapter was trained on {recorded}, which is neither model_name ({model_name}) nor \
+             inference.base_model_name; using {fallback}: answers may be poor"
+        )),
         (None, None) => {
             warnings.push(format!("the adapter does not say what it was trained on; using {fallback}"));
-            fallback
         }
     }
+    fallback.to_string()
 }
 
 /// The same hub id, or the same folder under another spelling.
@@ -125,20 +129,6 @@ fn same(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::weights::adapter::AdapterConfig;
-
-    fn adapter(base: Option<&str>) -> Adapter {
-        let config = AdapterConfig {
-            r: 1,
-            lora_alpha: 1.0,
-            lora_dropout: 0.0,
-            target_modules: vec![],
-            use_rslora: false,
-            base_model_name_or_path: base.map(str::to_string),
-        };
-        Adapter { config, weights: Default::default() }
-    }
-
     #[test]
     fn the_recorded_base_wins_where_the_config_names_it() {
         let config = RunConfig::default();
@@ -149,9 +139,8 @@ mod tests {
             (None, "Qwen/Qwen2.5-0.5B", true),
         ] {
             let mut warnings = Vec::new();
-            assert_eq!(base_of(Some(&adapter(recorded)), &config, &mut warnings), expected);
+            assert_eq!(base_of(recorded, &config.model_name, &config.inference, &mut warnings), expected);
             assert_eq!(!warnings.is_empty(), warned, "{recorded:?}");
         }
-        assert_eq!(base_of(None, &config, &mut Vec::new()), "Qwen/Qwen2.5-0.5B");
     }
 }

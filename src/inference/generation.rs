@@ -81,7 +81,12 @@ pub struct Sampling {
 
 impl GenerationConfig {
     /// `more_eos`: ids that end generation besides the model's, such as the tokenizer's end-of-sequence token.
-    pub fn resolve(arguments: &GenerationArguments, model: &ModelGenerationConfig, more_eos: &[u32]) -> Self {
+    /// Fails if what the model's file adds is out of range.
+    pub fn resolve(
+        arguments: &GenerationArguments,
+        model: &ModelGenerationConfig,
+        more_eos: &[u32],
+    ) -> Result<Self, String> {
         let number = |own: Option<f64>, key: &str, default: f64| own.or(model.number(key)).unwrap_or(default);
         let temperature = number(arguments.temperature, "temperature", 1.0);
         let top_k = arguments.top_k.or(model.size("top_k")).unwrap_or(50);
@@ -92,13 +97,26 @@ impl GenerationConfig {
         eos_token_ids.extend(more_eos);
         eos_token_ids.sort_unstable();
         eos_token_ids.dedup();
-        Self {
-            max_new_tokens: arguments.max_new_tokens.or(model.size("max_new_tokens")).unwrap_or(DEFAULT_MAX_NEW_TOKENS),
+        let max_new_tokens =
+            arguments.max_new_tokens.or(model.size("max_new_tokens")).unwrap_or(DEFAULT_MAX_NEW_TOKENS);
+        let repetition_penalty = number(arguments.repetition_penalty, "repetition_penalty", 1.0);
+        let resolved = GenerationArguments {
+            max_new_tokens: Some(max_new_tokens),
+            temperature: Some(temperature),
+            top_p: Some(sampling.top_p),
+            repetition_penalty: Some(repetition_penalty),
+            ..arguments.clone()
+        };
+        if let Some((key, problem)) = resolved.validate().first() {
+            return Err(format!("{key} {problem}"));
+        }
+        Ok(Self {
+            max_new_tokens,
             sampling: (do_sample && temperature > 0.0).then_some(sampling),
-            repetition_penalty: number(arguments.repetition_penalty, "repetition_penalty", 1.0),
+            repetition_penalty,
             eos_token_ids,
             seed: arguments.seed,
-        }
+        })
     }
 }
 
@@ -116,25 +134,37 @@ mod tests {
     fn what_the_config_leaves_out_comes_from_the_model() {
         let arguments =
             GenerationArguments { temperature: Some(0.2), top_p: Some(0.9), ..GenerationArguments::default() };
-        let config = GenerationConfig::resolve(&arguments, &instruct(), &[151645]);
+        let config = GenerationConfig::resolve(&arguments, &instruct(), &[151645]).unwrap();
         assert_eq!(config.sampling, Some(Sampling { temperature: 0.2, top_k: Some(20), top_p: 0.9 }));
         assert_eq!((config.repetition_penalty, config.eos_token_ids), (1.1, vec![151643, 151645]));
     }
 
     #[test]
     fn without_a_model_config_transformers_defaults_hold() {
-        let config = GenerationConfig::resolve(&GenerationArguments::default(), &Default::default(), &[7]);
+        let config = GenerationConfig::resolve(&GenerationArguments::default(), &Default::default(), &[7]).unwrap();
         assert_eq!((config.sampling, config.repetition_penalty, config.eos_token_ids), (None, 1.0, vec![7]));
         let sampled = GenerationArguments { do_sample: Some(true), ..GenerationArguments::default() };
-        let config = GenerationConfig::resolve(&sampled, &Default::default(), &[]);
+        let config = GenerationConfig::resolve(&sampled, &Default::default(), &[]).unwrap();
         assert_eq!(config.sampling, Some(Sampling { temperature: 1.0, top_k: Some(50), top_p: 1.0 }));
     }
 
     #[test]
     fn temperature_zero_and_do_sample_false_are_greedy() {
         let cold = GenerationArguments { temperature: Some(0.0), ..GenerationArguments::default() };
-        assert_eq!(GenerationConfig::resolve(&cold, &instruct(), &[]).sampling, None);
+        assert_eq!(GenerationConfig::resolve(&cold, &instruct(), &[]).unwrap().sampling, None);
         let greedy = GenerationArguments { do_sample: Some(false), ..GenerationArguments::default() };
-        assert_eq!(GenerationConfig::resolve(&greedy, &instruct(), &[]).sampling, None);
+        assert_eq!(GenerationConfig::resolve(&greedy, &instruct(), &[]).unwrap().sampling, None);
+    }
+
+    #[test]
+    fn what_the_model_adds_is_checked_too() {
+        for (key, value) in
+            [("repetition_penalty", 0.0), ("temperature", -1.0), ("top_p", 3.0), ("max_new_tokens", 0.0)]
+        {
+            let value = if key == "max_new_tokens" { json!(0) } else { json!(value) };
+            let model = ModelGenerationConfig::from_json(json!({key: value}));
+            let problem = GenerationConfig::resolve(&GenerationArguments::default(), &model, &[]).unwrap_err();
+            assert!(problem.starts_with(key), "{problem}");
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! `config.json` of a Qwen2 checkpoint, in the layout of transformers 4 (flat) and 5 (`rope_parameters`, `dtype`).
 
-use burn::tensor::DType;
 use serde_json::Value;
 
 use super::lora::TargetModule;
@@ -21,12 +20,12 @@ pub struct Qwen2Config {
     pub max_position_embeddings: usize,
     /// The output projection is the embedding matrix; the file then holds no `lm_head.weight`.
     pub tie_word_embeddings: bool,
-    /// The type that the checkpoint says its weights are stored in.
-    pub dtype: DType,
 }
 
 /// Upper bound of every size in `config.json`: far above any Qwen2, low enough that products of two fit in memory sizes.
 const MAX_SIZE: u64 = 1 << 24;
+
+const MAX_LAYERS: usize = 1024;
 
 impl Qwen2Config {
     /// Reads the parsed `config.json`. Every problem is reported, not just the first.
@@ -62,7 +61,6 @@ impl Qwen2Config {
             rms_norm_eps: 1e-6,
             rope_theta: 10_000.0,
             tie_word_embeddings: json["tie_word_embeddings"].as_bool().unwrap_or(false),
-            dtype: DType::F32,
         };
 
         let mut positive = |key: &str, value: &Value, default: f64| match value {
@@ -81,12 +79,9 @@ impl Qwen2Config {
         let theta = if nested.is_null() { &json["rope_theta"] } else { nested };
         config.rope_theta = positive("rope_theta", theta, 10_000.0);
 
-        let dtype = json["dtype"].as_str().or(json["torch_dtype"].as_str()).unwrap_or("float32");
-        match dtype.trim_start_matches("torch.") {
-            "float32" => config.dtype = DType::F32,
-            "bfloat16" => config.dtype = DType::BF16,
-            "float16" => config.dtype = DType::F16,
-            other => problems.push(format!("dtype {other:?} is not supported (float32, bfloat16, float16 are)")),
+        if config.num_hidden_layers > MAX_LAYERS {
+            problems
+                .push(format!("num_hidden_layers must be at most {MAX_LAYERS}, found {}", config.num_hidden_layers));
         }
         if problems.is_empty() {
             if !config.num_attention_heads.is_multiple_of(config.num_key_value_heads) {
@@ -100,11 +95,6 @@ impl Qwen2Config {
             }
         }
         if problems.is_empty() { Ok(config) } else { Err(problems) }
-    }
-
-    /// How many query heads share one key/value head.
-    pub fn queries_per_kv_head(&self) -> usize {
-        self.num_attention_heads / self.num_key_value_heads
     }
 
     /// `[out, in]` of a linear module.
@@ -194,7 +184,7 @@ mod tests {
             ("rope_scaling", json!({"type": "yarn"}), "rope_scaling"),
             ("rope_parameters", json!({"rope_type": "yarn", "rope_theta": 1e6}), "yarn"),
             ("hidden_act", json!("gelu"), "gelu"),
-            ("dtype", json!("int8"), "int8"),
+            ("num_hidden_layers", json!(16_000_000), "num_hidden_layers"),
             ("hidden_size", json!(-3), "hidden_size"),
             ("vocab_size", json!(1u64 << 60), "vocab_size"),
             ("num_key_value_heads", json!(3), "num_key_value_heads"),

@@ -14,6 +14,9 @@ impl Group {
     }
 }
 
+/// Fills up short rows. Any id that every model has would do: it is never seen by a real token, and never scored.
+const PADDING: i32 = 0;
+
 /// Token ids of several rows, flattened, and how they are laid out.
 ///
 /// Padding on the right needs no mask: attention is causal, so no real token sees what stands after it, and the
@@ -32,9 +35,9 @@ impl TokenBatch {
     }
 
     /// Rows padded on the right to the longest of them.
-    pub fn padded<R: AsRef<[i32]>>(rows: &[R], pad_token_id: i32) -> Self {
+    pub fn padded<R: AsRef<[i32]>>(rows: &[R]) -> Self {
         let len = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
-        let mut input_ids = vec![pad_token_id; rows.len() * len];
+        let mut input_ids = vec![PADDING; rows.len() * len];
         for (row, padded) in rows.iter().zip(input_ids.chunks_exact_mut(len.max(1))) {
             padded[..row.as_ref().len()].copy_from_slice(row.as_ref());
         }

@@ -57,6 +57,10 @@ impl fmt::Display for TargetModule {
     }
 }
 
+/// Bounds far beyond use: what exceeds them is a mistake.
+pub const MAX_RANK: usize = 4096;
+pub const MAX_LORA_ALPHA: f64 = 65536.0;
+
 /// `target_modules`: "all-linear" or a list of names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -125,11 +129,12 @@ impl LoraConfig {
     /// Problems by key, without the section's name.
     pub fn validate(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
-        if !(1..=4096).contains(&self.r) {
-            problems.push(("r", format!("must be from 1 to 4096, found {}", self.r)));
+        if !(1..=MAX_RANK).contains(&self.r) {
+            problems.push(("r", format!("must be from 1 to {MAX_RANK}, found {}", self.r)));
         }
-        if !(self.lora_alpha > 0.0 && self.lora_alpha.is_finite()) {
-            problems.push(("lora_alpha", format!("must be positive, found {}", self.lora_alpha)));
+        if !(self.lora_alpha > 0.0 && self.lora_alpha <= MAX_LORA_ALPHA) {
+            problems
+                .push(("lora_alpha", format!("must be above 0 and up to {MAX_LORA_ALPHA}, found {}", self.lora_alpha)));
         }
         if !(0.0..1.0).contains(&self.lora_dropout) {
             problems.push(("lora_dropout", format!("must be at least 0 and below 1, found {}", self.lora_dropout)));

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::evaluate::EvalMetrics;
+
 /// When to evaluate or save: never, every so many optimizer steps, or after each epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,11 +34,11 @@ pub enum BestMetric {
 }
 
 impl BestMetric {
-    /// The key in the log of evaluations.
-    pub fn log_key(self) -> &'static str {
+    /// The figure that it looks at.
+    pub fn of(self, metrics: &EvalMetrics) -> f64 {
         match self {
-            Self::Loss => "eval_loss",
-            Self::TokenAccuracy => "eval_token_accuracy",
+            Self::Loss => metrics.loss,
+            Self::TokenAccuracy => metrics.token_accuracy,
         }
     }
 

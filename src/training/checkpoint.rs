@@ -3,6 +3,7 @@
 //! burn-train's own checkpointer rewrites three files in place and panics when a write fails; here a checkpoint
 //! appears whole, under its name, or not at all, and a failure is an error.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -11,20 +12,36 @@ use burn::tensor::backend::AutodiffBackend;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::SharedAdamW;
-use super::state::TrainerState;
+use super::state::{STATE_FILE, TrainerState};
 use crate::bad_input;
-use crate::error::{OrBadInput, read_input, write_atomically};
-use crate::weights::adapter::Adapter;
+use crate::error::OrBadInput;
+use crate::files::{read_input, remove, write_atomically};
+use crate::weights::adapter::{Adapter, CONFIG_FILE, WEIGHTS_FILE};
 
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 const LOOP_FILE: &str = "loop_state.json";
 
 /// What the loop holds between two steps besides weights, moments and [`TrainerState`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoopState {
     /// Sum of the step losses since the last log entry.
     pub loss_since_log: f32,
     pub steps_since_log: usize,
+    /// The step's evaluation was due but cut short.
+    pub evaluation_pending: bool,
+    /// What the run rests on, by name; a resumed run must rest on the same.
+    pub fingerprint: BTreeMap<String, String>,
+}
+
+impl LoopState {
+    /// What differs between the run that was saved and one that is to go on with it.
+    pub fn differences(&self, now: &BTreeMap<String, String>) -> Vec<String> {
+        let differs = |(name, now): (&String, &String)| match self.fingerprint.get(name) {
+            Some(then) if then != now => Some(format!("{name} was {then}, is {now}")),
+            _ => None,
+        };
+        now.iter().filter_map(differs).collect()
+    }
 }
 
 /// The folder that holds a run's checkpoints.
@@ -51,6 +68,26 @@ impl Checkpoints {
         steps
     }
 
+    /// Files at the root that a finished run leaves besides its checkpoints.
+    fn root_files(&self) -> [PathBuf; 3] {
+        [WEIGHTS_FILE, CONFIG_FILE, STATE_FILE].map(|file| self.output_dir.join(file))
+    }
+
+    /// Whether a run's results lie in the folder.
+    pub fn holds_a_run(&self) -> bool {
+        !self.steps().is_empty() || self.root_files().iter().any(|file| file.exists())
+    }
+
+    /// Removes a run's results; later checkpoints only, if a step to go on from is given.
+    pub fn retire(&self, after: Option<usize>) -> Result<()> {
+        let steps = self.steps().into_iter().filter(|step| after.is_none_or(|after| *step > after));
+        let root = if after.is_none() { self.root_files().to_vec() } else { Vec::new() };
+        for path in steps.map(|step| self.path(step)).chain(root) {
+            remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// Writes a checkpoint under a temporary name and renames it.
     pub fn save<M: AutodiffModule<B>, B: AutodiffBackend>(
         &self,
@@ -62,43 +99,36 @@ impl Checkpoints {
         let path = self.path(state.global_step);
         let what = || format!("cannot save {}", path.display());
         let partial = self.output_dir.join(format!(".checkpoint-{}.partial", state.global_step));
-        remove_folder(&partial).with_context(what)?;
+        remove(&partial).with_context(what)?;
         std::fs::create_dir_all(&partial).with_context(what)?;
         adapter.write(&partial)?;
         optimizer.save(&partial.join(OPTIMIZER_FILE))?;
         write_atomically(&partial.join(LOOP_FILE), serde_json::to_string_pretty(loop_state)?.as_bytes())?;
         state.write(&partial)?;
-        remove_folder(&path).with_context(what)?;
+        remove(&path).with_context(what)?;
         std::fs::rename(&partial, &path).with_context(what)?;
         Ok(path)
     }
 
-    /// Removes the oldest checkpoints until `save_total_limit` are left. The latest and the best stay in any case.
-    pub fn prune(&self, best: Option<usize>) -> Result<()> {
+    /// Removes the oldest checkpoints until `save_total_limit` are left. The one just saved and the best stay in any
+    /// case.
+    pub fn prune(&self, saved: usize, best: Option<usize>) -> Result<()> {
         let Some(limit) = self.save_total_limit else {
             return Ok(());
         };
-        for step in to_remove(&self.steps(), best, limit) {
+        for step in to_remove(&self.steps(), saved, best, limit) {
             let path = self.path(step);
-            remove_folder(&path).with_context(|| format!("cannot remove the old checkpoint {}", path.display()))?;
+            remove(&path).with_context(|| format!("cannot remove the old checkpoint {}", path.display()))?;
         }
         Ok(())
     }
 }
 
-/// Which of the steps (in order) to remove so that at most `limit` are left, the last and the best among them.
-fn to_remove(steps: &[usize], best: Option<usize>, limit: usize) -> Vec<usize> {
-    let latest = steps.last().copied();
-    let kept = |step: usize| Some(step) == latest || Some(step) == best;
+/// Which of the steps (in order) to remove so that at most `limit` are left, `saved` and `best` among them.
+fn to_remove(steps: &[usize], saved: usize, best: Option<usize>, limit: usize) -> Vec<usize> {
+    let kept = |step: usize| step == saved || Some(step) == best;
     let excess = steps.len().saturating_sub(limit);
     steps.iter().copied().filter(|step| !kept(*step)).take(excess).collect()
-}
-
-fn remove_folder(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// A checkpoint's host-side contents; the optimizer's moments are read when there is an optimizer.
@@ -131,12 +161,12 @@ mod tests {
     use super::to_remove;
 
     #[test]
-    fn the_best_and_the_latest_checkpoint_stay() {
-        assert_eq!(to_remove(&[50, 100, 150], Some(50), 2), [100]);
-        assert_eq!(to_remove(&[50, 100, 150], Some(150), 2), [50]);
-        assert_eq!(to_remove(&[50, 100], Some(50), 1), [] as [usize; 0]);
-        assert_eq!(to_remove(&[50, 100], Some(100), 1), [50]);
-        assert_eq!(to_remove(&[50, 100, 150, 200], None, 3), [50]);
-        assert_eq!(to_remove(&[50], None, 2), [] as [usize; 0]);
+    fn the_best_and_the_checkpoint_just_saved_stay() {
+        assert_eq!(to_remove(&[50, 100, 150], 150, Some(50), 2), [100]);
+        assert_eq!(to_remove(&[50, 100, 150], 150, Some(150), 2), [50]);
+        assert_eq!(to_remove(&[50, 100], 100, Some(50), 1), [] as [usize; 0]);
+        assert_eq!(to_remove(&[50, 100], 100, Some(100), 1), [50]);
+        assert_eq!(to_remove(&[50, 100, 150, 200], 200, None, 3), [50]);
+        assert_eq!(to_remove(&[50], 50, None, 2), [] as [usize; 0]);
     }
 }

@@ -13,13 +13,12 @@ use crate::data::encode::EncodedRow;
 pub struct WindowLoader {
     pub plan: Arc<BatchPlan>,
     pub rows: Arc<Vec<EncodedRow>>,
-    pub pad_token_id: i32,
     pub first_step: usize,
 }
 
 impl<B: Backend> DataLoader<B, Window> for WindowLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Window> + 'a> {
-        let windows = self.plan.clone().windows(self.rows.clone(), self.pad_token_id, self.first_step);
+        let windows = self.plan.clone().windows(self.rows.clone(), self.first_step);
         Box::new(WindowIterator { windows, total: self.plan.total_steps() })
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::{Context, Result};
-use burn::module::{AutodiffModule, ParamId};
+use burn::module::{AutodiffModule, ModuleVisitor, Param, ParamId};
 use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::record::AdaptorRecord;
 use burn::optim::{
@@ -15,7 +15,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::arguments::TrainingArguments;
 use crate::bad_input;
-use crate::error::write_atomically;
+use crate::files::write_atomically;
 use crate::weights::safetensors::{SafetensorsFile, narrow};
 
 type Inner<M, B> = OptimizerAdaptor<AdamW, M, B>;
@@ -94,32 +94,32 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> SharedAdamW<M, B> {
         write_atomically(path, &file)
     }
 
-    /// Reads what [`save`](Self::save) wrote.
-    pub fn load(&self, path: &Path, device: &B::Device) -> Result<()> {
+    /// Reads what [`save`](Self::save) wrote after so many steps: the moments of every parameter of the model, no more
+    /// and no less.
+    pub fn load(&self, path: &Path, model: &M, steps: usize, device: &B::Device) -> Result<()> {
         let file = SafetensorsFile::open(path)?;
-        let damaged = |name: &str| format!("{}: {name} is missing or damaged", path.display());
-        let mut ids: Vec<u64> = Vec::new();
-        for name in file.names().filter_map(|name| name.strip_suffix(".step")) {
-            match name.parse() {
-                Ok(id) => ids.push(id),
-                Err(_) => bad_input!("{}", damaged(name)),
-            }
+        let mut parameters = Matrices(Vec::new());
+        model.visit(&mut parameters);
+        let parameters = parameters.0;
+        if file.names().count() != 3 * parameters.len() {
+            bad_input!("{} does not belong to the adapter beside it: it has other parameters", path.display());
         }
+        let damaged = |name: &str| format!("{}: {name} is missing or damaged", path.display());
         let mut record = <Self as Optimizer<M, B>>::Record::default();
-        for id in ids {
+        for (id, shape) in parameters {
+            let id = id.val();
             let moment = |name: &str| -> Result<Tensor<B::InnerBackend, 2>> {
                 let name = format!("{id}.{name}");
                 match file.get(&name) {
-                    Some(t) if t.dtype == Dtype::F32 && t.shape.len() == 2 => {
-                        let data = TensorData::new(t.to_f32(), [t.shape[0], t.shape[1]]);
-                        Ok(Tensor::from_data(data, (device, DType::F32)))
+                    Some(t) if t.dtype == Dtype::F32 && t.shape == shape.as_slice() => {
+                        Ok(Tensor::from_data(TensorData::new(t.to_f32(), shape), (device, DType::F32)))
                     }
                     _ => bad_input!("{}", damaged(&name)),
                 }
             };
             let name = format!("{id}.step");
             let time = match file.get(&name).map(|t| <[u8; 8]>::try_from(t.bytes)) {
-                Some(Ok(bytes)) => i64::from_le_bytes(bytes) as usize,
+                Some(Ok(bytes)) if i64::from_le_bytes(bytes) == steps as i64 => steps,
                 _ => bad_input!("{}", damaged(&name)),
             };
             let mut momentum = AdaptiveMomentumState::new(time, moment("exp_avg")?, moment("exp_avg_sq")?);
@@ -128,5 +128,15 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> SharedAdamW<M, B> {
         }
         self.clone().load_record(record);
         Ok(())
+    }
+}
+
+/// Lists a model's parameters, all of them matrices.
+struct Matrices(Vec<(ParamId, [usize; 2])>);
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Matrices {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let shape: [usize; 2] = param.dims().as_slice().try_into().expect("adapters are matrices");
+        self.0.push((param.id, shape));
     }
 }

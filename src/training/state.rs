@@ -10,7 +10,8 @@ use super::early_stopping::EarlyStopping;
 use super::evaluate::EvalMetrics;
 use super::metrics::TrainFigures;
 use crate::data::batching::BatchPlan;
-use crate::error::{OrBadInput, read_input, write_atomically};
+use crate::error::OrBadInput;
+use crate::files::{read_input, write_atomically};
 use crate::training::TrainingArguments;
 
 pub const STATE_FILE: &str = "trainer_state.json";

@@ -5,6 +5,7 @@
 //! (best, early stopping, what to keep) rest on the figure just measured, not on burn-train's event store, which is
 //! written by another thread.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -48,8 +49,8 @@ pub struct Outcome {
     pub state: TrainerState,
     /// The adapter after the last step.
     pub adapter: Adapter,
-    /// The step limit or early stopping was not reached: someone asked to stop.
-    pub interrupted: bool,
+    /// Someone asked to stop; the checkpoint to go on from.
+    pub interrupted: Option<PathBuf>,
     pub label_tokens_per_s: Option<f64>,
 }
 
@@ -94,7 +95,46 @@ struct Run<'a, B: AutodiffBackend> {
     loss_since_log: Tensor<B::InnerBackend, 1>,
     steps_since_log: usize,
     last_saved: Option<usize>,
+    /// The last step's evaluation is due, but was not finished.
+    evaluation_pending: bool,
     speed: Speed,
+}
+
+/// Why a run ends before its last step.
+enum End {
+    EarlyStop,
+    /// Asked to stop, with the checkpoint to go on from.
+    Interrupted(PathBuf),
+}
+
+/// What is to be done after a step.
+#[derive(Clone, Copy)]
+struct Due {
+    log: bool,
+    evaluate: bool,
+    save: bool,
+}
+
+impl Due {
+    fn any(self) -> bool {
+        self.log || self.evaluate || self.save
+    }
+}
+
+/// Stops a run whose numbers are none, before they are saved.
+fn check_finite(figures: &TrainFigures, step: usize) -> Result<()> {
+    let TrainFigures { loss, grad_norm, .. } = figures;
+    if !loss.is_finite() || !grad_norm.is_finite() {
+        bail!("{}", diverged(&format!("the loss is {loss} and the gradient norm {grad_norm}"), step));
+    }
+    Ok(())
+}
+
+fn diverged(what: &str, step: usize) -> String {
+    format!(
+        "{what} at step {step}: training has diverged. The last checkpoint is intact, nothing was saved since; lower \
+         training.learning_rate or raise training.warmup_steps"
+    )
 }
 
 /// Label tokens and the time that they took.
@@ -138,7 +178,8 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             validation,
             checkpoints: Checkpoints { output_dir: args.output_dir.clone(), save_total_limit: args.save_total_limit },
             early_stopping: early_stopping(args),
-            last_saved: (state.global_step > 0).then_some(state.global_step),
+            last_saved: (state.global_step > 0 && !loop_state.evaluation_pending).then_some(state.global_step),
+            evaluation_pending: loop_state.evaluation_pending,
             state,
             loss_since_log: Tensor::from_floats([loop_state.loss_since_log], &device),
             steps_since_log: loop_state.steps_since_log,
@@ -148,8 +189,12 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
 
     fn train(&mut self, windows: TrainLoader<Components<B>>) -> Result<Outcome> {
         self.continue_metric_logs();
-        let mut interrupted = false;
-        for window in windows.iter() {
+        let mut windows = windows.iter();
+        // A checkpoint saved while its evaluation was cut short: do now what was left undone then.
+        let mut end = if self.evaluation_pending { self.after_step(None)? } else { None };
+        while end.is_none()
+            && let Some(window) = windows.next()
+        {
             let started = Instant::now();
             let label_count = window.label_count;
             let output = self.learner.train_step(window);
@@ -162,37 +207,52 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             self.learner.lr_step();
             self.learner.optimizer_step(gradients);
             self.count_step(output.item);
-
-            let (log, evaluate, save) = self.due();
-            if log || evaluate || save {
-                B::sync(&model.device())?; // so that the time below is training's own
+            if self.due().any() || self.speed.steps < UNTIMED_STEPS {
+                B::sync(&model.device())?; // so that the time is training's own
             }
             self.speed.add(label_count, started.elapsed());
-
-            if log {
-                self.log(grad_norm)?;
-            }
-            let mut stop_early = false;
-            let mut new_best = false;
-            if evaluate {
-                match self.evaluate() {
-                    Some(metrics) => (new_best, stop_early) = self.judge(&metrics),
-                    None => interrupted = true,
-                }
-            }
-            interrupted |= self.interrupter.should_stop() && self.state.global_step < self.state.max_steps;
-            if save || (new_best && self.saves_best()) || stop_early || interrupted {
-                self.save()?;
-            }
-            if interrupted || stop_early {
-                break;
-            }
+            end = self.after_step(Some(grad_norm))?;
         }
         Ok(Outcome {
             state: self.state.clone(),
             adapter: self.adapter(),
-            interrupted,
+            interrupted: match end {
+                Some(End::Interrupted(checkpoint)) => Some(checkpoint),
+                Some(End::EarlyStop) | None => None,
+            },
             label_tokens_per_s: self.speed.label_tokens_per_s(),
+        })
+    }
+
+    /// Logs, evaluates and saves what is due after the step just done; says whether the run ends here.
+    fn after_step(&mut self, grad_norm: Option<Tensor<B::InnerBackend, 1>>) -> Result<Option<End>> {
+        let due = self.due();
+        if let Some(grad_norm) = grad_norm
+            && due.any()
+        {
+            let figures = self.figures(grad_norm);
+            if due.log {
+                self.log(&figures);
+            }
+            check_finite(&figures, self.state.global_step)?; // before anything is saved
+        }
+        let (mut new_best, mut stop_early) = (false, false);
+        self.evaluation_pending = due.evaluate;
+        if due.evaluate
+            && let Some(metrics) = self.evaluate()?
+        {
+            self.evaluation_pending = false;
+            (new_best, stop_early) = self.judge(&metrics);
+        }
+        let asked_to_stop = self.interrupter.should_stop() && self.state.global_step < self.state.max_steps;
+        let interrupted = self.evaluation_pending || asked_to_stop;
+        if due.save || (new_best && self.saves_best()) || stop_early || interrupted {
+            self.save()?;
+        }
+        Ok(match (interrupted, stop_early) {
+            (true, _) => Some(End::Interrupted(self.checkpoints.path(self.state.global_step))),
+            (false, true) => Some(End::EarlyStop),
+            (false, false) => None,
         })
     }
 
@@ -215,8 +275,8 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         self.strategy.monitor.phase(Phase::Training { step: self.state.global_step });
     }
 
-    /// Whether to log, evaluate and save after the step just done. The last step is always evaluated and saved.
-    fn due(&self) -> (bool, bool, bool) {
+    /// What is to be done after the step just done. The last step is always evaluated and saved.
+    fn due(&self) -> Due {
         let args = &self.strategy.args;
         let step = self.state.global_step;
         let on_grid = |strategy: IntervalStrategy, every: usize| match strategy {
@@ -226,37 +286,30 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
                 step.is_multiple_of(self.strategy.plan.steps_per_epoch()) || step == self.state.max_steps
             }
         };
-        (
-            step.is_multiple_of(args.logging_steps),
-            on_grid(args.evaluation_strategy, args.eval_steps),
-            on_grid(args.save_strategy, args.save_steps),
-        )
+        Due {
+            log: step.is_multiple_of(args.logging_steps),
+            evaluate: on_grid(args.evaluation_strategy, args.eval_steps),
+            save: on_grid(args.save_strategy, args.save_steps),
+        }
     }
 
-    fn log(&mut self, grad_norm: Tensor<B::InnerBackend, 1>) -> Result<()> {
-        let zero = self.loss_since_log.zeros_like();
-        let loss = std::mem::replace(&mut self.loss_since_log, zero).into_scalar_f64() / self.steps_since_log as f64;
-        self.steps_since_log = 0;
-        let figures = TrainFigures {
-            loss,
+    /// The figures as of the step just done, read from the device.
+    fn figures(&self, grad_norm: Tensor<B::InnerBackend, 1>) -> TrainFigures {
+        TrainFigures {
+            loss: self.loss_since_log.clone().into_scalar_f64() / self.steps_since_log as f64,
             grad_norm: grad_norm.into_scalar_f64(),
             learning_rate: self.learner.lr_current(),
             epoch: self.state.epoch,
             label_tokens_per_s: self.speed.label_tokens_per_s().unwrap_or(f64::NAN),
-        };
-        self.state.log_training(&figures);
-        let item = self.training_item(TrainItem::Entry(figures));
-        self.events.process_train(LearnerEvent::ProcessedItem(item));
-        if !figures.loss.is_finite() || !figures.grad_norm.is_finite() {
-            bail!(
-                "the loss is {} and the gradient norm {} at step {}: training has diverged. Nothing was saved since \
-                 the last checkpoint; lower training.learning_rate or raise training.warmup_steps",
-                figures.loss,
-                figures.grad_norm,
-                self.state.global_step
-            );
         }
-        Ok(())
+    }
+
+    fn log(&mut self, figures: &TrainFigures) {
+        self.loss_since_log = self.loss_since_log.zeros_like();
+        self.steps_since_log = 0;
+        self.state.log_training(figures);
+        let item = self.training_item(TrainItem::Entry(*figures));
+        self.events.process_train(LearnerEvent::ProcessedItem(item));
     }
 
     fn training_item<T>(&self, item: T) -> TrainingItem<T> {
@@ -266,14 +319,20 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
     }
 
     /// Scores the validation set; `None` if asked to stop meanwhile.
-    fn evaluate(&mut self) -> Option<EvalMetrics> {
+    fn evaluate(&mut self) -> Result<Option<EvalMetrics>> {
         let model = self.learner.model().valid();
         let total = self.validation.num_items();
         let (monitor, interrupter) = (&self.strategy.monitor, &self.interrupter);
         let metrics = evaluate(&model, self.validation.iter(), |done| {
             monitor.phase(Phase::Evaluating { done, total });
             !interrupter.should_stop()
-        })?;
+        });
+        let Some(metrics) = metrics else {
+            return Ok(None);
+        };
+        if !metrics.loss.is_finite() {
+            bail!("{}", diverged(&format!("the validation loss is {}", metrics.loss), self.state.global_step));
+        }
         self.state.log_evaluation(&metrics);
         let round = self.state.evaluations();
         // burn-train calls the stretch up to an evaluation an epoch, and counts them.
@@ -282,16 +341,13 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         self.events.process_valid(LearnerEvent::ProcessedItem(item));
         self.events.process_valid(LearnerEvent::EndEpoch(round));
         self.strategy.monitor.phase(Phase::Training { step: self.state.global_step });
-        Some(metrics)
+        Ok(Some(metrics))
     }
 
     /// Whether the evaluation is the best so far, and whether it is time to stop.
     fn judge(&mut self, metrics: &EvalMetrics) -> (bool, bool) {
         let metric = self.strategy.args.metric_for_best_model;
-        let value = match metric {
-            super::arguments::BestMetric::Loss => metrics.loss,
-            super::arguments::BestMetric::TokenAccuracy => metrics.token_accuracy,
-        };
+        let value = metric.of(metrics);
         let mut stop = false;
         if let Some(early) = self.early_stopping {
             let count = early.count(metric, value, self.state.best_metric, self.state.patience_used());
@@ -330,11 +386,12 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let loop_state = LoopState {
             loss_since_log: self.loss_since_log.clone().into_scalar_f64() as f32,
             steps_since_log: self.steps_since_log,
+            evaluation_pending: self.evaluation_pending,
+            fingerprint: self.strategy.start.loop_state.fingerprint.clone(),
         };
         let adapter = self.adapter();
         let path = self.checkpoints.save(&adapter, &self.strategy.optimizer, &self.state, &loop_state)?;
-        let best = self.state.best_global_step.filter(|_| self.saves_best());
-        self.checkpoints.prune(best)?;
+        self.checkpoints.prune(self.state.global_step, self.state.best_global_step)?;
         self.last_saved = Some(self.state.global_step);
         self.note(format!("saved {}", path.display()));
         self.strategy.monitor.phase(Phase::Training { step: self.state.global_step });

@@ -1,5 +1,6 @@
 //! A training run from its parts to the finished adapter folder.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -22,14 +23,15 @@ use super::strategy::{FineTuning, Outcome, RunState};
 use crate::bad_input;
 use crate::data::batching::{BatchPlan, evaluation_batches};
 use crate::data::encode::EncodedRow;
+use crate::files::{copy_into, hash, remove};
 use crate::model::Qwen2ForCausalLm;
 use crate::weights::adapter::{Adapter, AdapterConfig};
 
 /// Rows to train on and to validate on.
 pub struct TrainingData {
     pub train: Arc<Vec<EncodedRow>>,
+    /// May be empty where nothing evaluates.
     pub eval: Vec<EncodedRow>,
-    pub pad_token_id: i32,
 }
 
 /// Who watches a run and may stop it.
@@ -83,6 +85,70 @@ impl Start {
     }
 }
 
+/// What a run rests on: a resumed one must rest on the same. Paths may change, contents not.
+pub fn fingerprint(args: &TrainingArguments, rows: &[EncodedRow], base: String) -> BTreeMap<String, String> {
+    let ids = rows.iter().flat_map(|row| row.input_ids.iter().map(|id| *id as u64).chain([row.labelled.start as u64]));
+    [
+        ("the base model", base),
+        ("the training rows", format!("{} with hash {:016x}", rows.len(), hash(ids))),
+        ("training.per_device_train_batch_size", args.per_device_train_batch_size.to_string()),
+        ("training.gradient_accumulation_steps", args.gradient_accumulation_steps.to_string()),
+        ("training.seed", args.seed.to_string()),
+        ("training.shuffle", args.shuffle.to_string()),
+    ]
+    .map(|(name, value)| (name.to_string(), value))
+    .into()
+}
+
+/// Makes sure that a resumed run's best checkpoint lies in its `output_dir`, whence it is loaded at the end.
+fn bring_best(state: &mut TrainerState, resumed: &Path, output_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
+    let Some(best) = state.best_global_step else {
+        return Ok(());
+    };
+    let wanted = Checkpoints { output_dir: output_dir.to_path_buf(), save_total_limit: None }.path(best);
+    let sibling = resumed.with_file_name(format!("checkpoint-{best}"));
+    let recorded = state.best_model_checkpoint.clone().map(PathBuf::from);
+    let found = [Some(sibling), recorded].into_iter().flatten().find(|folder| folder.is_dir());
+    match found {
+        Some(found) => {
+            let same =
+                wanted.canonicalize().is_ok_and(|wanted| found.canonicalize().is_ok_and(|found| found == wanted));
+            if !same {
+                for entry in std::fs::read_dir(&found).with_context(|| format!("cannot read {}", found.display()))? {
+                    copy_into(&entry?.path(), &wanted)?;
+                }
+            }
+            state.best_model_checkpoint = Some(wanted.display().to_string());
+        }
+        None => {
+            monitor.note(format!(
+                "the best checkpoint so far (step {best}) is not there any more: the best is searched from here on"
+            ));
+            (state.best_global_step, state.best_metric, state.best_model_checkpoint) = (None, None, None);
+        }
+    }
+    Ok(())
+}
+
+/// burn-train's file logger cannot fail, it panics: find out beforehand whether it can write. A fresh run begins with
+/// empty logs.
+fn prepare_logging_dir(folder: &Path, fresh: bool) -> Result<()> {
+    for split in ["train", "valid"] {
+        let folder = folder.join(split);
+        let what = || format!("cannot write to training.logging_dir: {}", folder.display());
+        if fresh {
+            let epochs = std::fs::read_dir(&folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+            let is_log = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("epoch-"));
+            for old in epochs.filter(is_log) {
+                remove(&old).with_context(what)?;
+            }
+        }
+        std::fs::create_dir_all(&folder).with_context(what)?;
+        tempfile::tempfile_in(&folder).with_context(what)?;
+    }
+    Ok(())
+}
+
 /// Trains `model` (the base, without adapter) and writes the result to `output_dir`.
 pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     model: Qwen2ForCausalLm<B>,
@@ -90,20 +156,34 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     lora_dropout: f64,
     args: &TrainingArguments,
     data: TrainingData,
+    base_fingerprint: String,
     surroundings: Surroundings<R>,
 ) -> Result<TrainReport> {
+    let fingerprint = fingerprint(args, &data.train, base_fingerprint);
     let plan = Arc::new(batch_plan(args, data.train.len()));
     let device = model.device();
     let adapter = AdapterConfig { lora_dropout, ..start.adapter().config.clone() };
     let model = start.adapter().attach(model, lora_dropout);
     let optimizer = SharedAdamW::new(args);
     let run = match &start {
-        Start::Fresh(_) => RunState { state: TrainerState::new(args, &plan), loop_state: LoopState::default() },
+        Start::Fresh(_) => {
+            let loop_state = LoopState { fingerprint, ..LoopState::default() };
+            RunState { state: TrainerState::new(args, &plan), loop_state }
+        }
         Start::Resumed(saved) => {
-            optimizer.load(&saved.optimizer_file(), &device)?;
+            let differences = saved.loop_state.differences(&fingerprint);
+            if !differences.is_empty() {
+                bad_input!(
+                    "{} cannot be resumed with this config, which describes another run:\n  {}",
+                    saved.folder.display(),
+                    differences.join("\n  ")
+                );
+            }
+            optimizer.load(&saved.optimizer_file(), &model, saved.state.global_step, &device)?;
             let mut state = saved.state.clone();
             state.max_steps = plan.total_steps();
-            RunState { state, loop_state: saved.loop_state }
+            bring_best(&mut state, &saved.folder, &args.output_dir, surroundings.monitor.as_ref())?;
+            RunState { state, loop_state: saved.loop_state.clone() }
         }
     };
     let first_step = run.state.global_step;
@@ -117,12 +197,11 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
         total_steps: plan.total_steps(),
         next_step: first_step,
     };
-    let windows = WindowLoader { plan: plan.clone(), rows: data.train, pad_token_id: data.pad_token_id, first_step };
-    let batches = evaluation_batches(&data.eval, args.per_device_eval_batch_size, data.pad_token_id);
+    let windows = WindowLoader { plan: plan.clone(), rows: data.train, first_step };
+    let batches = evaluation_batches(&data.eval, args.per_device_eval_batch_size);
     std::fs::create_dir_all(&args.output_dir)
         .with_context(|| format!("cannot create output_dir {}", args.output_dir.display()))?;
-    std::fs::create_dir_all(&args.logging_dir)
-        .with_context(|| format!("cannot create logging_dir {}", args.logging_dir.display()))?;
+    prepare_logging_dir(&args.logging_dir, first_step == 0)?;
 
     let outcome = Arc::new(Mutex::new(None));
     let strategy = FineTuning {
@@ -161,7 +240,7 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
 /// Leaves the best adapter (or the last one) and the run's state in `output_dir`.
 fn finish(mut outcome: Outcome, args: &TrainingArguments) -> Result<TrainReport> {
     let output_dir = &args.output_dir;
-    if !outcome.interrupted {
+    if outcome.interrupted.is_none() {
         let checkpoints = Checkpoints { output_dir: output_dir.clone(), save_total_limit: None };
         if let (true, Some(best)) = (args.load_best_model_at_end, outcome.state.best_global_step) {
             outcome.adapter = Adapter::read(&checkpoints.path(best))?;
@@ -172,7 +251,7 @@ fn finish(mut outcome: Outcome, args: &TrainingArguments) -> Result<TrainReport>
     Ok(TrainReport { outcome, adapter: output_dir.clone() })
 }
 
-/// The folder that `resume_from_checkpoint` names, if the run is to be resumed.
+/// The newest checkpoint in a folder.
 pub fn latest_checkpoint(output_dir: &Path) -> Option<PathBuf> {
     let checkpoints = Checkpoints { output_dir: output_dir.to_path_buf(), save_total_limit: None };
     checkpoints.steps().last().map(|step| checkpoints.path(*step))

@@ -10,12 +10,13 @@ use serde_json::{Map, Value, json};
 
 use super::safetensors::{SafetensorsFile, narrow};
 use crate::bad_input;
-use crate::error::{BadInput, read_json, write_atomically};
-use crate::model::lora::LoraWeights;
+use crate::error::BadInput;
+use crate::files::{read_json, write_atomically};
+use crate::model::lora::{LoraWeights, MAX_LORA_ALPHA, MAX_RANK};
 use crate::model::{LoraConfig, Qwen2Config, Qwen2ForCausalLm, TargetModule};
 
-const CONFIG_FILE: &str = "adapter_config.json";
-const WEIGHTS_FILE: &str = "adapter_model.safetensors";
+pub const CONFIG_FILE: &str = "adapter_config.json";
+pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 
 /// An adapter on the host, independent of any backend.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,16 +46,22 @@ impl AdapterConfig {
         self.lora_alpha / if self.use_rslora { r.sqrt() } else { r }
     }
 
+    /// The base that an adapter folder records, whatever else is in it.
+    pub fn recorded_base(folder: &Path) -> Result<Option<String>> {
+        let json = read_json(&folder.join(CONFIG_FILE))?;
+        Ok(json["base_model_name_or_path"].as_str().map(str::to_string))
+    }
+
     fn from_json(json: &Value) -> Result<Self, Vec<String>> {
         let mut problems = unsupported_keys(json);
-        let mut positive = |key: &str| match json[key].as_f64() {
-            Some(value) if value > 0.0 && value <= 65536.0 => value,
+        let mut positive = |key: &str, max: f64| match json[key].as_f64() {
+            Some(value) if value > 0.0 && value <= max => value,
             _ => {
-                problems.push(format!("{key} must be a positive number, found {}", json[key]));
+                problems.push(format!("{key} must be a positive number up to {max}, found {}", json[key]));
                 1.0
             }
         };
-        let (r, lora_alpha) = (positive("r"), positive("lora_alpha"));
+        let (r, lora_alpha) = (positive("r", MAX_RANK as f64), positive("lora_alpha", MAX_LORA_ALPHA));
         if r.fract() != 0.0 {
             problems.push(format!("r must be an integer, found {r}"));
         }

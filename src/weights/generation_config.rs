@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::bad_input;
 use crate::data::tokenizer::Tokenizer;
-use crate::error::{read_json, write_atomically};
+use crate::files::{read_json, write_atomically};
 
 const FILE: &str = "generation_config.json";
 

@@ -1,6 +1,7 @@
 //! A model's name in the config -> a folder: a local one, or a snapshot in the Hugging Face cache, downloaded first
 //! where it is not there yet.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -8,25 +9,22 @@ use std::time::Duration;
 use anyhow::Result;
 use hf_hub::api::sync::{Api, ApiBuilder};
 use hf_hub::{Cache, Repo, RepoType};
-use serde_json::Value;
 
 use crate::bad_input;
-use crate::error::{OrBadInput, read_json};
+use crate::data::tokenizer::TOKENIZER_FILES;
+use crate::error::OrBadInput;
+use crate::weights::safetensors::{INDEX_FILE, SINGLE_FILE, read_index};
 
 /// How long the hub may take to say what a repository holds.
 const REACH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Files that a model cannot do without, besides its weights.
-const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
+const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
+
 /// Files that are used where a model has them.
-const OPTIONAL: [&str; 6] = [
-    "tokenizer_config.json",
-    "generation_config.json",
-    "vocab.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-];
+fn optional() -> impl Iterator<Item = &'static str> {
+    TOKENIZER_FILES.into_iter().chain(["generation_config.json"]).filter(|file| !REQUIRED.contains(file))
+}
 
 /// Where models come from: the environment variables of `huggingface_hub`, read by the caller.
 #[derive(Debug, Clone)]
@@ -103,35 +101,24 @@ fn is_hub_id(name: &str) -> bool {
 fn complete_snapshot(cached: &hf_hub::CacheRepo) -> Option<PathBuf> {
     let folder = cached.get("config.json")?.parent()?.to_path_buf();
     let required = REQUIRED.iter().all(|file| folder.join(file).exists());
-    let weights = match folder.join("model.safetensors.index.json") {
+    let weights = match folder.join(INDEX_FILE) {
         index if index.exists() => shards(&index).ok()?.iter().all(|shard| folder.join(shard).exists()),
-        _ => folder.join("model.safetensors").exists(),
+        _ => folder.join(SINGLE_FILE).exists(),
     };
     (required && weights).then_some(folder)
 }
 
 /// The files that an index names.
-fn shards(index: &Path) -> Result<Vec<String>> {
-    let json = read_json(index)?;
-    let mut files: Vec<String> = json["weight_map"]
-        .as_object()
-        .map(|map| map.values().filter_map(Value::as_str).map(str::to_string).collect())
-        .unwrap_or_default();
-    files.sort_unstable();
-    files.dedup();
-    if let Some(file) = files.iter().find(|file| Path::new(file).file_name() != Some(file.as_ref())) {
-        bad_input!("{}: {file:?} is not a file name in this folder", index.display());
-    }
-    Ok(files)
+fn shards(index: &Path) -> Result<BTreeSet<String>> {
+    Ok(read_index(index)?.into_values().collect())
 }
 
 fn what_would_do(name: &str, settings: &HubSettings) -> String {
     format!(
-        "Put {}, model.safetensors (or its shards with model.safetensors.index.json) and, where it has them, {} into \
-         a folder and set model_name to that folder; or fill the cache {} on a machine with a connection \
+        "Put {}, {SINGLE_FILE} (or its shards with {INDEX_FILE}) and, where it has one, generation_config.json into a \
+         folder and set model_name to that folder; or fill the cache {} on a machine with a connection \
          (`huggingface-cli download {name}`).",
         REQUIRED.join(", "),
-        OPTIONAL[..2].join(" and "),
         settings.cache_dir.display(),
     )
 }
@@ -153,13 +140,13 @@ fn download(name: &str, settings: &HubSettings) -> Result<PathBuf> {
     if let Some(file) = REQUIRED.into_iter().find(|file| !has(file)) {
         bad_input!("{name} on {} has no {file}", settings.endpoint);
     }
-    for file in REQUIRED.into_iter().chain(OPTIONAL.into_iter().filter(|file| has(file))) {
+    for file in REQUIRED.into_iter().chain(optional().filter(|file| has(file))) {
         get(file)?;
     }
-    if has("model.safetensors") {
-        get("model.safetensors")?;
-    } else if has("model.safetensors.index.json") {
-        for shard in shards(&get("model.safetensors.index.json")?)? {
+    if has(SINGLE_FILE) {
+        get(SINGLE_FILE)?;
+    } else if has(INDEX_FILE) {
+        for shard in shards(&get(INDEX_FILE)?)? {
             get(&shard)?;
         }
     } else {
@@ -169,11 +156,15 @@ fn download(name: &str, settings: &HubSettings) -> Result<PathBuf> {
     Ok(config.parent().expect("a file has a folder").to_path_buf())
 }
 
-/// The repository's files. Asked on a thread of its own: the client knows no time limit.
+/// The repository's files, config.json already downloaded: a hub that gives both is in reach. Asked on a thread of its
+/// own, because the client knows no time limit.
 fn list_files(api: Api, name: &str, settings: &HubSettings) -> Result<Vec<String>> {
     let (sender, receiver) = mpsc::channel();
     let model = api.repo(repo(name));
-    std::thread::spawn(move || sender.send(model.info().map_err(|error| error.to_string())));
+    std::thread::spawn(move || {
+        let listed = model.info().and_then(|info| model.get(REQUIRED[0]).map(|_| info));
+        sender.send(listed.map_err(|error| error.to_string()))
+    });
     let unreachable = |why: String| {
         format!(
             "cannot get {name} from {}: {why}.\n  Check the connection, the id and, for a private model, HF_TOKEN. {}",

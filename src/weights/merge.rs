@@ -1,7 +1,8 @@
 //! Folding an adapter into its base: W' = W + scale * B A, in f32, rounded once to the base's type.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
@@ -10,9 +11,10 @@ use safetensors::tensor::{Dtype, View, serialize_to_file};
 use super::adapter::Adapter;
 use super::generation_config::ModelGenerationConfig;
 use super::model::{ModelFolder, expected_tensors};
-use super::safetensors::{TensorSlice, narrow};
+use super::safetensors::{SINGLE_FILE, SafetensorsFile, TensorSlice, narrow};
+use crate::bad_input;
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
-use crate::error::write_atomically;
+use crate::files::{copy_into, remove};
 use crate::model::TargetModule;
 use crate::model::lora::LoraWeights;
 
@@ -57,8 +59,11 @@ fn low_rank_product<B: Backend>(lora: &LoraWeights, [out, input]: [usize; 2], de
     b.matmul(a).into_data().convert::<f32>().into_vec().expect("the data was converted to f32")
 }
 
+/// In the weights' metadata: a folder so marked may be replaced by a later merge.
+const MARK: (&str, &str) = ("merged_by", "qwen-lora");
+
 /// Writes a folder that transformers and vLLM load: the merged weights, and base config, tokenizer and generation
-/// settings beside them.
+/// settings beside them. The folder appears whole or not at all; an earlier merge's is replaced, anything else refused.
 pub fn write_merged_model<B: Backend>(
     base: &ModelFolder,
     adapter: &Adapter,
@@ -67,21 +72,31 @@ pub fn write_merged_model<B: Backend>(
     device: &B::Device,
 ) -> Result<()> {
     adapter.check_fits(&base.config)?;
-    write_merged_weights::<B>(base, adapter, folder, device)?;
-    copy_file(&base.path.join("config.json"), folder)?;
-    for file in TOKENIZER_FILES {
-        copy_file(&tokenizer.folder().join(file), folder)?;
+    if is_in_use(folder) {
+        bad_input!("{} holds other files; name a new folder for the merged model", folder.display());
     }
-    ModelGenerationConfig::read(&base.path)?.write_with_eos_of(tokenizer, folder)
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let partial = folder.with_file_name(format!(".{name}.partial"));
+    let what = || format!("cannot write {}", folder.display());
+    remove(&partial).with_context(what)?;
+    write_merged_weights::<B>(base, adapter, &partial, device)?;
+    copy_into(&base.path.join("config.json"), &partial)?;
+    for file in TOKENIZER_FILES {
+        copy_into(&tokenizer.folder().join(file), &partial)?;
+    }
+    ModelGenerationConfig::read(&base.path)?.write_with_eos_of(tokenizer, &partial)?;
+    remove(folder).with_context(what)?;
+    std::fs::rename(&partial, folder).with_context(what)
 }
 
-/// Copies a file into a folder, if it is there.
-pub fn copy_file(source: &Path, folder: &Path) -> Result<()> {
-    let Some(name) = source.file_name().filter(|_| source.exists()) else {
-        return Ok(());
+/// Whether a folder holds anything but an earlier merge.
+fn is_in_use(folder: &Path) -> bool {
+    let is_empty = std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    let is_ours = || {
+        let weights = SafetensorsFile::open(&folder.join(SINGLE_FILE));
+        weights.is_ok_and(|file| file.metadata(MARK.0) == Some(MARK.1))
     };
-    let contents = std::fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
-    write_atomically(&folder.join(name), &contents)
+    !is_empty && !is_ours()
 }
 
 /// Writes `model.safetensors` of base + adapter into a folder, which is created.
@@ -90,7 +105,7 @@ pub fn write_merged_weights<B: Backend>(
     adapter: &Adapter,
     folder: &Path,
     device: &B::Device,
-) -> Result<PathBuf> {
+) -> Result<()> {
     let layer_of = |name: &str| -> Option<(usize, TargetModule)> {
         let (layer, path) = name.strip_prefix("model.layers.")?.strip_suffix(".weight")?.split_once('.')?;
         let target = TargetModule::ALL.into_iter().find(|target| target.path() == path)?;
@@ -108,13 +123,10 @@ pub fn write_merged_weights<B: Backend>(
             (name, tensor)
         })
         .collect();
-    let path = folder.join("model.safetensors");
+    let path = folder.join(SINGLE_FILE);
     let what = || format!("cannot write {}", path.display());
     std::fs::create_dir_all(folder).with_context(what)?;
-    let partial = folder.join(".model.safetensors.partial");
-    let metadata = [("format".to_string(), "pt".to_string())].into();
-    serialize_to_file(tensors.iter().map(|(name, tensor)| (name, tensor)), Some(metadata), &partial)
-        .with_context(what)?;
-    std::fs::rename(&partial, &path).with_context(what)?;
-    Ok(path)
+    let metadata = [("format", "pt"), MARK].map(|(key, value)| (key.to_string(), value.to_string())).into();
+    serialize_to_file(tensors.iter().map(|(name, tensor)| (name, tensor)), Some(metadata), &path).with_context(what)?;
+    File::open(&path).and_then(|file| file.sync_all()).with_context(what)
 }

@@ -7,7 +7,8 @@ use burn::tensor::{DType, backend::Backend};
 
 use super::safetensors::Checkpoint;
 use crate::bad_input;
-use crate::error::{BadInput, read_json};
+use crate::error::BadInput;
+use crate::files::{hash, read_json};
 use crate::kernels::AttentionShape;
 use crate::model::attention::Attention;
 use crate::model::linear::Linear;
@@ -34,6 +35,17 @@ impl ModelFolder {
             bad_input!("the weights in {} do not match its config.json:\n  {}", path.display(), problems.join("\n  "));
         }
         Ok(Self { path: path.to_path_buf(), config, checkpoint })
+    }
+
+    /// Tells this model's weights from others': a hash over shapes and the beginning of every tensor.
+    pub fn fingerprint(&self) -> String {
+        let words = self.checkpoint.names().flat_map(|name| {
+            let tensor = self.checkpoint.get(name).expect("the checkpoint names it");
+            let beginning = tensor.bytes[..tensor.bytes.len().min(4096)].chunks_exact(2);
+            let shape = tensor.shape.iter().map(|size| *size as u64);
+            shape.chain(beginning.map(|b| u16::from_le_bytes([b[0], b[1]]) as u64)).collect::<Vec<_>>()
+        });
+        format!("{:016x}", hash(words))
     }
 
     /// Moves the weights to a device, all linear layers without adapters.

@@ -1,6 +1,6 @@
 //! Tensors of a checkpoint folder: one safetensors file, or shards with an index. Mapped, never read as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -12,16 +12,18 @@ use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::bad_input;
-use crate::error::{OrBadInput, read_json};
+use crate::error::OrBadInput;
+use crate::files::read_json;
 
-const SINGLE_FILE: &str = "model.safetensors";
-const INDEX_FILE: &str = "model.safetensors.index.json";
+pub const SINGLE_FILE: &str = "model.safetensors";
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// One mapped file with its parsed header.
 pub struct SafetensorsFile {
     path: PathBuf,
     map: Mmap,
     tensors: BTreeMap<String, TensorEntry>,
+    metadata: HashMap<String, String>,
 }
 
 struct TensorEntry {
@@ -62,7 +64,14 @@ impl SafetensorsFile {
                 (name.to_string(), entry)
             })
             .collect();
-        Ok(Self { path: path.to_path_buf(), map, tensors })
+        let (_, header) = SafeTensors::read_metadata(&map).or_bad_input(damaged)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        Ok(Self { path: path.to_path_buf(), map, tensors, metadata })
+    }
+
+    /// A value of the file's own metadata.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -105,26 +114,17 @@ impl Checkpoint {
     }
 
     fn open_shards(folder: &Path, index: &Path) -> Result<Self> {
-        let json = read_json(index)?;
-        let Some(weight_map) = json["weight_map"].as_object() else {
-            bad_input!("{}: \"weight_map\" is missing", index.display());
-        };
         let (mut files, mut by_name, mut places) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        for (tensor, file) in weight_map {
-            let name = file.as_str().unwrap_or_default();
-            // Only a plain name: an index must not reach out of its folder.
-            if name.is_empty() || Path::new(name).file_name().and_then(|n| n.to_str()) != Some(name) {
-                bad_input!("{}: {tensor} lies in {file}, which is not a file name in this folder", index.display());
-            }
-            let place = match by_name.get(name) {
+        for (tensor, name) in read_index(index)? {
+            let place = match by_name.get(&name) {
                 Some(place) => *place,
                 None => {
-                    files.push(SafetensorsFile::open(&folder.join(name))?);
-                    by_name.insert(name.to_string(), files.len() - 1);
+                    files.push(SafetensorsFile::open(&folder.join(&name))?);
+                    by_name.insert(name, files.len() - 1);
                     files.len() - 1
                 }
             };
-            places.insert(tensor.clone(), place);
+            places.insert(tensor, place);
         }
         let mut problems = Vec::new();
         for (tensor, place) in &places {
@@ -150,6 +150,24 @@ impl Checkpoint {
     pub fn get(&self, name: &str) -> Option<TensorSlice<'_>> {
         self.places.get(name).and_then(|place| self.files[*place].get(name))
     }
+}
+
+/// Which file of its folder holds each tensor.
+pub fn read_index(index: &Path) -> Result<BTreeMap<String, String>> {
+    let json = read_json(index)?;
+    let Some(weight_map) = json["weight_map"].as_object() else {
+        bad_input!("{}: \"weight_map\" is missing", index.display());
+    };
+    let mut files = BTreeMap::new();
+    for (tensor, file) in weight_map {
+        let name = file.as_str().unwrap_or_default();
+        // Only a plain name: an index must not reach out of its folder.
+        if name.is_empty() || Path::new(name).file_name().and_then(|n| n.to_str()) != Some(name) {
+            bad_input!("{}: {tensor} lies in {file}, which is not a file name in this folder", index.display());
+        }
+        files.insert(tensor.clone(), name.to_string());
+    }
+    Ok(files)
 }
 
 impl TensorSlice<'_> {

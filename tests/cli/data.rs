@@ -14,7 +14,7 @@ fn row(question: &str, answer: &str) -> String {
 fn data(workspace: &Workspace, verb: &str, arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qwen-lora"));
     command.current_dir(workspace.path()).args(["data", verb, "--config", "config.json"]).args(arguments);
-    run(command)
+    run(&mut command)
 }
 
 fn check(workspace: &Workspace, files: &[&str]) -> (Ran, Value) {

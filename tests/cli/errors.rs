@@ -43,7 +43,7 @@ fn a_missing_or_broken_config_is_named() {
     let run = |file: &str| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_qwen-lora"));
         command.current_dir(workspace.path()).args(["evaluate", "--config", file]);
-        crate::support::run(command)
+        crate::support::run(&mut command)
     };
     run("nowhere.json").refuses(2, &["nowhere.json"]);
     workspace.write("broken.json", "{\"device\": ");
@@ -228,10 +228,39 @@ fn merging_into_the_bases_own_folder_is_refused() {
 }
 
 #[test]
+fn merging_into_a_folder_with_other_files_is_refused_and_an_earlier_merge_replaced() {
+    let workspace = Workspace::new().trained();
+    copy_model(&workspace.file("other-model"));
+    workspace.run("merge", &["--output", "other-model"]).refuses(2, &["other-model", "other files"]);
+    for _ in 0..2 {
+        assert_eq!(workspace.run("merge", &[]).code, Some(0));
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_noticed_before_training() {
+    let workspace = Workspace::new();
+    workspace.write("logs/train", "not a folder");
+    workspace.run("train", &[]).refuses(1, &["training.logging_dir"]);
+    workspace.write("answers", "not a folder");
+    let set = ["--mode", "base", "--set", "training.logging_dir=answers"];
+    workspace.run("infer", &set).refuses(1, &["answers/inference.jsonl"]);
+}
+
+#[test]
+fn the_base_answers_whatever_the_adapter_is_like() {
+    let workspace = Workspace::new().trained();
+    workspace.write("out/adapter_model.safetensors", "damaged");
+    assert_eq!(workspace.run("evaluate", &["--mode", "base"]).code, Some(0));
+}
+
+#[test]
 fn bf16_on_the_cpu_is_refused() {
     train(&Workspace::new(), "training.dtype=bf16").refuses(2, &["training.dtype", "GPU"]);
 }
 
+/// With the feature, a machine that has a GPU warns of nothing.
+#[cfg(not(feature = "cuda"))]
 #[test]
 fn a_gpu_that_is_not_there_is_a_loud_warning() {
     let ran = train(&Workspace::new(), "device=cuda");

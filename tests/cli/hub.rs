@@ -88,7 +88,7 @@ fn infer(workspace: &Workspace, endpoint: &str, name: &str) -> std::process::Com
 fn a_hub_id_is_downloaded_once_into_the_standard_cache() {
     let (endpoint, requests) = serve();
     let workspace = Workspace::new();
-    let first = run(infer(&workspace, &endpoint, NAME)).objects();
+    let first = run(&mut infer(&workspace, &endpoint, NAME)).objects();
     let snapshot = workspace.file("hf/hub/models--someone--tiny/snapshots").join(COMMIT);
     for file in
         ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors"]
@@ -104,12 +104,12 @@ fn a_hub_id_is_downloaded_once_into_the_standard_cache() {
     let asked = requests.load(Ordering::Relaxed);
     let mut offline = infer(&workspace, "http://127.0.0.1:9", NAME);
     offline.env("HF_HUB_OFFLINE", "1");
-    let second = run(offline).objects();
+    let second = run(&mut offline).objects();
     assert_eq!(requests.load(Ordering::Relaxed), asked);
     assert_eq!(first[0]["token_ids"], second[0]["token_ids"]);
     // The same model from its folder.
     let folder = fixture("tiny-model").display().to_string();
-    assert_eq!(run(infer(&workspace, &endpoint, &folder)).objects()[0]["token_ids"], first[0]["token_ids"]);
+    assert_eq!(run(&mut infer(&workspace, &endpoint, &folder)).objects()[0]["token_ids"], first[0]["token_ids"]);
 }
 
 #[test]
@@ -118,25 +118,25 @@ fn a_hub_cache_elsewhere_is_used() {
     let workspace = Workspace::new();
     let mut command = infer(&workspace, &endpoint, NAME);
     command.env("HF_HUB_CACHE", workspace.file("cache"));
-    run(command).objects();
+    run(&mut command).objects();
     assert!(workspace.file("cache/models--someone--tiny/snapshots").is_dir());
 }
 
 #[test]
 fn an_id_that_the_hub_does_not_have_is_bad_input() {
     let (endpoint, _) = serve();
-    run(infer(&Workspace::new(), &endpoint, "someone/else")).refuses(2, &["someone/else", &endpoint, "404"]);
+    run(&mut infer(&Workspace::new(), &endpoint, "someone/else")).refuses(2, &["someone/else", &endpoint, "404"]);
 }
 
 #[test]
 fn a_hub_that_refuses_or_never_answers_is_given_up_within_30_seconds() {
-    let refused = run(infer(&Workspace::new(), "http://127.0.0.1:9", NAME));
+    let refused = run(&mut infer(&Workspace::new(), "http://127.0.0.1:9", NAME));
     refused.refuses(2, &[NAME, "http://127.0.0.1:9", "config.json"]);
     // Accepts connections and stays silent.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", listener.local_addr().unwrap());
     let started = Instant::now();
-    run(infer(&Workspace::new(), &silent, NAME)).refuses(2, &[NAME, "no answer"]);
+    run(&mut infer(&Workspace::new(), &silent, NAME)).refuses(2, &[NAME, "no answer"]);
     assert!(started.elapsed().as_secs() < 30);
     drop(listener);
 }

@@ -1,9 +1,9 @@
 //! Stopping and going on.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use crate::support::Workspace;
+use crate::support::{Workspace, run};
 
 const LONG: [&str; 6] =
     ["--set", "training.max_steps=400", "--set", "training.eval_steps=100", "--set", "training.save_steps=100"];
@@ -22,15 +22,20 @@ fn interrupt(workspace: &Workspace, signal: &str) -> (Option<i32>, String) {
     (child.wait().unwrap().code(), text)
 }
 
+fn shell_in<'a>(shell: &'a mut Command, workspace: &Workspace, command: &str) -> &'a mut Command {
+    shell.current_dir(workspace.path()).args(["-c", command]).env("HF_HUB_OFFLINE", "1")
+}
+
 #[test]
 fn a_signal_saves_a_checkpoint_and_the_resumed_run_ends_like_an_uninterrupted_one() {
     for signal in ["-INT", "-TERM"] {
         let workspace = Workspace::new();
         let (code, stderr) = interrupt(&workspace, signal);
         assert_eq!(code, Some(130), "{stderr}");
-        assert!(stderr.contains("To go on: qwen-lora train --config config.json"), "{stderr}");
-        let resume = [&LONG[..], &["--set", "training.resume_from_checkpoint=true"]].concat();
-        let resumed = workspace.run("train", &resume);
+        // The command that is offered, as it is.
+        let offered = stderr.lines().find_map(|line| line.split_once("To go on: ")).expect("it says how to go on").1;
+        let mut shell = Command::new("sh");
+        let resumed = run(shell_in(&mut shell, &workspace, offered));
         assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
 
         let whole = Workspace::new();
@@ -50,6 +55,35 @@ fn a_run_is_not_overwritten_unasked() {
     let ran = workspace.run("train", &[&again[..], &["--overwrite"]].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_ne!(workspace.adapter_bytes(), before);
+}
+
+/// Without checkpoints, too: a finished adapter is a result.
+#[test]
+fn a_finished_adapter_is_not_overwritten_unasked() {
+    let workspace = Workspace::new();
+    let without = ["--set", "training.save_strategy=no", "--set", "training.load_best_model_at_end=false"];
+    assert_eq!(workspace.run("train", &without).code, Some(0));
+    workspace.run("train", &without).refuses(2, &["--overwrite"]);
+    // What can't start removes nothing.
+    let before = workspace.adapter_bytes();
+    workspace
+        .run("train", &[&without[..], &["--overwrite", "--set", "training.dtype=bf16"]].concat())
+        .refuses(2, &["bf16"]);
+    assert_eq!(workspace.adapter_bytes(), before);
+}
+
+#[test]
+fn going_on_from_an_earlier_checkpoint_does_not_mix_with_later_ones() {
+    let workspace = Workspace::new();
+    let keep = ["--set", "training.save_total_limit=null"];
+    assert_eq!(workspace.run("train", &keep).code, Some(0));
+    let earlier = [&keep[..], &["--set", "training.resume_from_checkpoint=out/checkpoint-4"]].concat();
+    workspace.run("train", &earlier).refuses(2, &["after step 4", "--overwrite"]);
+    assert!(workspace.file("out/checkpoint-12").is_dir());
+    let before = workspace.adapter_bytes();
+    let ran = workspace.run("train", &[&earlier[..], &["--overwrite"]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(workspace.adapter_bytes(), before); // the same run again
 }
 
 #[test]

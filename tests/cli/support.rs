@@ -115,7 +115,7 @@ impl Workspace {
     }
 }
 
-pub fn run(mut command: Command) -> Ran {
+pub fn run(command: &mut Command) -> Ran {
     Ran::new(command.output().unwrap())
 }
 

@@ -4,10 +4,12 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Tensor};
 use qwen_lora::inference::generation::{GenerationArguments, GenerationConfig};
 use qwen_lora::inference::generator::{FinishReason, Generator};
-use qwen_lora::model::{KvCache, Qwen2ForCausalLm, TokenBatch};
+use qwen_lora::model::{KvCache, Qwen2ForCausalLm, TargetModule, TokenBatch};
 use qwen_lora::weights::generation_config::ModelGenerationConfig;
 use qwen_lora::weights::merge::write_merged_weights;
 use qwen_lora::weights::model::ModelFolder;
+use qwen_lora::weights::safetensors::{SafetensorsFile, narrow};
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::Value;
 
 use crate::fixtures::{Golden, adapter, base, golden, integers, max_difference, path, values, with_adapter};
@@ -62,6 +64,62 @@ pub fn a_merged_model_equals_base_and_adapter<B: AutodiffBackend>() {
     check(&merged, &golden()["generation_merged"]);
 }
 
+/// W' = round(f32(W) + scale B A), rounded once, in the base's own type: what peft does for a bf16 base.
+#[test]
+fn merging_into_a_half_precision_base_rounds_once() {
+    type B = burn::backend::Flex;
+    for dtype in [Dtype::BF16, Dtype::F16] {
+        let (base_folder, merged_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let source = SafetensorsFile::open(&path("tiny-model/model.safetensors")).unwrap();
+        let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = source
+            .names()
+            .map(|name| {
+                let tensor = source.get(name).unwrap();
+                (name.to_string(), tensor.shape.to_vec(), narrow(&tensor.to_f32(), dtype))
+            })
+            .collect();
+        let views = tensors.iter().map(|(n, s, b)| (n, TensorView::new(dtype, s.clone(), b).unwrap()));
+        serialize_to_file(views.collect::<Vec<_>>(), None, &base_folder.path().join("model.safetensors")).unwrap();
+        std::fs::copy(path("tiny-model/config.json"), base_folder.path().join("config.json")).unwrap();
+        let base = ModelFolder::open(base_folder.path()).unwrap();
+        let adapter = adapter("adapter_final_hand");
+        write_merged_weights::<B>(&base, &adapter, merged_folder.path(), &Default::default()).unwrap();
+
+        let merged = SafetensorsFile::open(&merged_folder.path().join("model.safetensors")).unwrap();
+        let mut changed = 0;
+        for (name, shape, bytes) in &tensors {
+            let found = merged.get(name).unwrap();
+            assert_eq!((found.dtype, found.shape), (dtype, shape.as_slice()), "{name}");
+            let place = [TargetModule::QProj, TargetModule::VProj]
+                .into_iter()
+                .find(|t| name.ends_with(&format!("{}.weight", t.path())));
+            let Some(target) = place else {
+                assert_eq!(found.bytes, bytes, "{name}");
+                continue;
+            };
+            let layer: usize = name.split('.').nth(2).unwrap().parse().unwrap();
+            let lora = &adapter.weights[&(layer, target)];
+            let input = shape[1];
+            let expected: Vec<f32> = base.checkpoint.get(name).unwrap().to_f32();
+            let expected: Vec<f32> = expected
+                .iter()
+                .enumerate()
+                .map(|(i, w)| {
+                    let (row, column) = (i / input, i % input);
+                    let product = |k: usize| lora.b[row * lora.r + k] as f64 * lora.a[k * input + column] as f64;
+                    (*w as f64 + adapter.config.scaling() * (0..lora.r).map(product).sum::<f64>()) as f32
+                })
+                .collect();
+            let expected = narrow(&expected, dtype);
+            // Sums in f64 and f32 may fall on either side of a rounding boundary, now and then.
+            let different = found.bytes.chunks(2).zip(expected.chunks(2)).filter(|(a, b)| a != b).count();
+            assert!(different * 500 <= expected.len() / 2, "{name}: {different} of {}", expected.len() / 2);
+            changed += found.bytes.chunks(2).zip(bytes.chunks(2)).filter(|(a, b)| a != b).count();
+        }
+        assert!(changed > 1000);
+    }
+}
+
 /// Token by token with a cache, in pieces, and all at once: the same logits.
 pub fn the_cache_changes_no_logits<B: AutodiffBackend>() {
     let model = with_adapter::<B::InnerBackend>("adapter_final_hand");
@@ -82,6 +140,6 @@ pub fn the_cache_changes_no_logits<B: AutodiffBackend>() {
 #[test]
 fn generation_stops_at_the_tokenizers_and_the_models_end_tokens() {
     let model = ModelGenerationConfig::read(&path("tiny-model")).unwrap();
-    let config = GenerationConfig::resolve(&GenerationArguments::default(), &model, &[3]);
+    let config = GenerationConfig::resolve(&GenerationArguments::default(), &model, &[3]).unwrap();
     assert_eq!(config.eos_token_ids, [3, 509, 511]);
 }

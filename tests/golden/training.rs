@@ -4,29 +4,32 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::backend::{Autodiff, Flex};
 use burn::module::Module;
+use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::{Interrupter, TrainStep};
 use qwen_lora::data::batching::{MicroBatch, Window, evaluation_batches};
-use qwen_lora::data::encode::EncodedRow;
+use qwen_lora::data::encode::{EncodeOptions, EncodedRow, encode};
+use qwen_lora::data::tokenizer::Tokenizer;
 use qwen_lora::model::Qwen2ForCausalLm;
 use qwen_lora::training::TrainingArguments;
-use qwen_lora::training::checkpoint::SavedRun;
+use qwen_lora::training::arguments::{BestMetric, IntervalStrategy};
+use qwen_lora::training::checkpoint::{Checkpoints, SavedRun};
 use qwen_lora::training::evaluate::evaluate;
 use qwen_lora::training::metrics::{IntoScalarF64, TrainItem};
-use qwen_lora::training::monitor::{NoRenderer, Unwatched};
+use qwen_lora::training::monitor::{Monitor, NoRenderer, Phase, Unwatched};
 use qwen_lora::training::state::{LogEntry, TrainerState};
 use qwen_lora::training::trainer::{
     Start, Surroundings, TrainReport, TrainingData, batch_plan, latest_checkpoint, train,
 };
 use qwen_lora::weights::adapter::Adapter;
+use qwen_lora::weights::model::ModelFolder;
 use serde_json::Value;
 
 use crate::fixtures::{
-    Golden, adapter, assert_close, base, golden, golden_rows, json, max_difference, tokenizer, values, with_adapter,
+    Golden, adapter, assert_close, base, golden, golden_rows, json, max_difference, path, records, values, with_adapter,
 };
-
-const PAD: i32 = 509;
 
 /// The golden run's settings.
 fn arguments(folder: &Path) -> TrainingArguments {
@@ -48,10 +51,12 @@ fn arguments(folder: &Path) -> TrainingArguments {
 }
 
 fn run<B: AutodiffBackend>(args: &TrainingArguments, rows: Vec<EncodedRow>, start: Start, dropout: f64) -> TrainReport {
-    let data = TrainingData { train: Arc::new(rows), eval: golden_rows("eval"), pad_token_id: PAD };
-    let surroundings =
-        Surroundings { renderer: NoRenderer, monitor: Arc::new(Unwatched), interrupter: Interrupter::new() };
-    train::<B, _>(base(), start, dropout, args, data, surroundings).unwrap()
+    let data = TrainingData { train: Arc::new(rows), eval: golden_rows("eval") };
+    train::<B, _>(base(), start, dropout, args, data, "tiny".into(), unwatched()).unwrap()
+}
+
+fn unwatched() -> Surroundings<NoRenderer> {
+    Surroundings { renderer: NoRenderer, monitor: Arc::new(Unwatched), interrupter: Interrupter::new() }
 }
 
 fn fresh() -> Start {
@@ -59,6 +64,10 @@ fn fresh() -> Start {
 }
 
 fn check_log(state: &TrainerState, expected: &Value) {
+    check_log_within(state, expected, 1e-5, 1e-4);
+}
+
+fn check_log_within(state: &TrainerState, expected: &Value, loss_gate: f64, norm_gate: f64) {
     let mut entries = state.log_history.iter().filter_map(|entry| match entry {
         LogEntry::Train { grad_norm, learning_rate, loss, step, .. } => {
             Some((*step, *loss, *grad_norm, *learning_rate))
@@ -69,8 +78,8 @@ fn check_log(state: &TrainerState, expected: &Value) {
         let (step, loss, grad_norm, rate) = entries.next().expect("an entry for each step");
         let number = |key: &str| line[key].as_f64().unwrap();
         assert_eq!(step as f64, number("step"));
-        assert_close(&format!("loss of step {step}"), loss, number("loss"), 1e-5);
-        assert_close(&format!("gradient norm of step {step}"), grad_norm, number("grad_norm"), 1e-4);
+        assert_close(&format!("loss of step {step}"), loss, number("loss"), loss_gate);
+        assert_close(&format!("gradient norm of step {step}"), grad_norm, number("grad_norm"), norm_gate);
         assert!((rate - number("learning_rate")).abs() < 1e-9, "rate of step {step}: {rate}");
     }
     assert!(entries.next().is_none());
@@ -89,7 +98,7 @@ fn check_adapter(found: &Adapter, golden: &str) {
 fn window(rows: &[EncodedRow], micro_batch: usize) -> Window {
     let rows: Vec<(u64, &EncodedRow)> = rows.iter().enumerate().map(|(i, row)| (i as u64, row)).collect();
     let micro_batches: Vec<MicroBatch> =
-        rows.chunks(micro_batch).map(|rows| MicroBatch::new(rows.iter().copied(), PAD)).collect();
+        rows.chunks(micro_batch).map(|rows| MicroBatch::new(rows.iter().copied())).collect();
     let label_count = micro_batches.iter().map(MicroBatch::label_count).sum();
     Window { seed: 42, step: 0, micro_batches, label_count }
 }
@@ -193,7 +202,7 @@ pub fn evaluation_does_not_depend_on_the_batch_size<B: AutodiffBackend>() {
     let model = with_adapter::<B::InnerBackend>("adapter_final_hand");
     let expected = &golden()["train"]["eval_after"];
     for size in [1, 4, 16] {
-        let batches = evaluation_batches(&golden_rows("eval"), size, PAD);
+        let batches = evaluation_batches(&golden_rows("eval"), size);
         let metrics = evaluate(&model, batches, |_| true).unwrap();
         assert_close("loss", metrics.loss, expected["16"]["token_mean"].as_f64().unwrap(), 1e-6);
         assert_eq!(metrics.tokens, 760);
@@ -260,16 +269,179 @@ pub fn early_stopping_keeps_the_best_adapter<B: AutodiffBackend>() {
     assert!(state.best_model_checkpoint.as_ref().unwrap().ends_with(&format!("checkpoint-{best}")));
     let root = Adapter::read(&report.adapter).unwrap();
     assert_eq!(root, Adapter::read(&args.output_dir.join(format!("checkpoint-{best}"))).unwrap());
-    let batches = evaluation_batches(&golden_rows("eval"), 8, PAD);
+    let batches = evaluation_batches(&golden_rows("eval"), 8);
     let loss = evaluate(&root.attach(base::<B::InnerBackend>(), 0.0), batches, |_| true).unwrap().loss;
     assert_close("the root adapter's loss", loss, state.best_metric.unwrap(), 1e-9);
+}
+
+/// transformers ignores the padding and truncation that a tokenizer.json may ask for; labels on pads would be wrong.
+#[test]
+fn a_tokenizer_that_pads_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(path("tiny-model").join(file), folder.path().join(file)).unwrap();
+    }
+    let file = folder.path().join("tokenizer.json");
+    let mut json: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    json["padding"] = serde_json::json!({"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": null,
+        "pad_id": 509, "pad_type_id": 0, "pad_token": "<|endoftext|>"});
+    json["truncation"] =
+        serde_json::json!({"direction": "Right", "max_length": 5, "strategy": "LongestFirst", "stride": 0});
+    std::fs::write(&file, json.to_string()).unwrap();
+    let tokenizer = Tokenizer::open(folder.path()).unwrap();
+    let options = EncodeOptions { max_length: 1024, completion_only_loss: false };
+    let encoded = encode(&records("train"), &tokenizer, options, Path::new("train")).unwrap();
+    assert_eq!(encoded.rows, golden_rows("train"));
+}
+
+/// A bf16 base with f32 adapters, as peft trains one that was loaded in bf16. Rounding differs between
+/// implementations; f32 and bf16 themselves differ by 6e-4 in the loss and 6e-3 in the gradient norm.
+#[test]
+fn a_bf16_base_follows_peft() {
+    type B = Autodiff<Flex>;
+    let folder = tempfile::tempdir().unwrap();
+    let model = ModelFolder::open(&path("tiny-model")).unwrap().load::<B>(&Default::default(), DType::BF16);
+    let data = TrainingData { train: Arc::new(golden_rows("train")), eval: golden_rows("eval") };
+    let args = arguments(folder.path());
+    let report = train::<B, _>(model, fresh(), 0.0, &args, data, "tiny".into(), unwatched()).unwrap();
+    let expected = &json("extra.json")["tiny: bf16 base weights, f32 adapters, no autocast"]["log"];
+    check_log_within(&report.outcome.state, expected, 1e-3, 2e-2);
+}
+
+/// Asked to stop during an evaluation, a run evaluates first when it goes on, and ends as if nothing had happened.
+#[test]
+fn an_evaluation_cut_short_is_made_up_for() {
+    type B = Autodiff<Flex>;
+    struct StopInEvaluation(Interrupter);
+    impl Monitor for StopInEvaluation {
+        fn phase(&self, phase: Phase) {
+            if let Phase::Evaluating { done: 1, .. } = phase {
+                self.0.stop(None);
+            }
+        }
+        fn note(&self, _: String) {}
+    }
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let args = TrainingArguments {
+            per_device_eval_batch_size: 4,
+            load_best_model_at_end: true,
+            ..arguments(folder.path())
+        };
+        let data = || TrainingData { train: Arc::new(golden_rows("train")), eval: golden_rows("eval") };
+        let whole = train::<B, _>(base(), fresh(), 0.1, &args, data(), "tiny".into(), unwatched()).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let args = TrainingArguments { output_dir: other.path().join("out"), ..args };
+        let interrupter = Interrupter::new();
+        let monitor = Arc::new(StopInEvaluation(interrupter.clone()));
+        let surroundings = Surroundings { renderer: NoRenderer, monitor, interrupter };
+        let stopped = train::<B, _>(base(), fresh(), 0.1, &args, data(), "tiny".into(), surroundings).unwrap();
+        let checkpoint = stopped.outcome.interrupted.expect("it was asked to stop");
+        assert!(checkpoint.ends_with("checkpoint-10"), "{checkpoint:?}");
+        let saved = SavedRun::read(&checkpoint).unwrap();
+        assert_eq!(saved.state.evaluations(), 0);
+        let start = Start::Resumed(Box::new(saved));
+        let resumed = train::<B, _>(base(), start, 0.1, &args, data(), "tiny".into(), unwatched()).unwrap();
+        assert_eq!(resumed.outcome.adapter, whole.outcome.adapter);
+        assert_eq!(resumed.outcome.state.log_history, whole.outcome.state.log_history);
+        assert_eq!(resumed.outcome.state.best_metric, whole.outcome.state.best_metric);
+    }
+}
+
+/// Numbers that are none are never saved, whatever the intervals of logging, evaluating and saving.
+#[test]
+fn a_diverged_run_stops_before_it_saves() {
+    type B = Autodiff<Flex>;
+    let folder = tempfile::tempdir().unwrap();
+    let args = TrainingArguments {
+        learning_rate: 1e38,
+        warmup_steps: 3,
+        logging_steps: 50,
+        eval_steps: 2,
+        save_steps: 2,
+        ..arguments(folder.path())
+    };
+    let data = TrainingData { train: Arc::new(golden_rows("train")), eval: golden_rows("eval") };
+    let error = train::<B, _>(base(), fresh(), 0.0, &args, data, "tiny".into(), unwatched()).unwrap_err().to_string();
+    assert!(error.contains("training has diverged"), "{error}");
+    for step in (Checkpoints { output_dir: args.output_dir.clone(), save_total_limit: None }).steps() {
+        let saved = SavedRun::read(&args.output_dir.join(format!("checkpoint-{step}"))).unwrap();
+        assert!(saved.adapter.weights.values().all(|w| w.a.iter().chain(&w.b).all(|v| v.is_finite())));
+    }
+}
+
+/// A checkpoint and a config that do not belong together are refused by what differs.
+#[test]
+fn a_run_with_other_data_or_settings_is_not_resumed() {
+    type B = Autodiff<Flex>;
+    let folder = tempfile::tempdir().unwrap();
+    let args = arguments(folder.path());
+    run::<B>(&args, golden_rows("train"), fresh(), 0.0);
+    let refused = |args: TrainingArguments, rows: Vec<EncodedRow>, named: &str| {
+        let saved = SavedRun::read(&args.output_dir.join("checkpoint-10")).unwrap();
+        let data = TrainingData { train: Arc::new(rows), eval: golden_rows("eval") };
+        let start = Start::Resumed(Box::new(saved));
+        let error = train::<B, _>(base(), start, 0.0, &args, data, "tiny".into(), unwatched()).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    };
+    refused(TrainingArguments { seed: 7, ..args.clone() }, golden_rows("train"), "training.seed was 42, is 7");
+    refused(args.clone(), golden_rows("train")[1..].to_vec(), "the training rows");
+    let optimizer = args.output_dir.join("checkpoint-10/optimizer.safetensors");
+    std::fs::copy(args.output_dir.join("checkpoint-20/optimizer.safetensors"), &optimizer).unwrap();
+    refused(args.clone(), golden_rows("train"), "optimizer.safetensors");
+    let empty: Vec<(String, safetensors::tensor::TensorView)> = Vec::new();
+    std::fs::write(&optimizer, safetensors::serialize(empty, None).unwrap()).unwrap();
+    refused(args, golden_rows("train"), "other parameters");
+}
+
+/// The best checkpoint is found beside the one that is resumed, and follows into another output_dir.
+#[test]
+fn a_run_resumed_elsewhere_keeps_its_best() {
+    type B = Autodiff<Flex>;
+    let folder = tempfile::tempdir().unwrap();
+    let args = TrainingArguments { load_best_model_at_end: true, ..arguments(folder.path()) };
+    run::<B>(&args, golden_rows("train"), fresh(), 0.0);
+    let mut saved = SavedRun::read(&args.output_dir.join("checkpoint-20")).unwrap();
+    // As if the evaluation at step 10 had been the best.
+    (saved.state.best_global_step, saved.state.best_metric) = (Some(10), Some(0.1));
+    let elsewhere = TrainingArguments { output_dir: folder.path().join("elsewhere"), ..args.clone() };
+    let report = run::<B>(&elsewhere, golden_rows("train"), Start::Resumed(Box::new(saved)), 0.0);
+    let best = Adapter::read(&args.output_dir.join("checkpoint-10")).unwrap();
+    assert_eq!(Adapter::read(&report.adapter).unwrap(), best);
+    assert!(elsewhere.output_dir.join("checkpoint-10").is_dir());
+}
+
+#[test]
+fn epochs_can_be_the_interval_and_accuracy_the_measure() {
+    type B = Autodiff<Flex>;
+    let folder = tempfile::tempdir().unwrap();
+    let args = TrainingArguments {
+        max_steps: None,
+        num_train_epochs: 2,
+        evaluation_strategy: IntervalStrategy::Epoch,
+        save_strategy: IntervalStrategy::Epoch,
+        metric_for_best_model: BestMetric::TokenAccuracy,
+        load_best_model_at_end: true,
+        ..arguments(folder.path())
+    };
+    let state = run::<B>(&args, golden_rows("train")[..61].to_vec(), fresh(), 0.0).outcome.state;
+    let evaluated: Vec<usize> = (1..=16).filter(|step| state.evaluation_at(*step).is_some()).collect();
+    assert_eq!(evaluated, [8, 16]);
+    let accuracies: Vec<f64> = state
+        .log_history
+        .iter()
+        .filter_map(|entry| match entry {
+            LogEntry::Evaluation { eval_token_accuracy, .. } => Some(*eval_token_accuracy),
+            LogEntry::Train { .. } => None,
+        })
+        .collect();
+    assert_eq!(accuracies.iter().copied().reduce(f64::max), state.best_metric);
 }
 
 #[test]
 fn the_plan_of_the_golden_run_is_the_trainers() {
     let args = TrainingArguments { num_train_epochs: 3, max_steps: None, ..arguments(Path::new("unused")) };
     assert_eq!(batch_plan(&args, 61).total_steps(), 24);
-    assert_eq!(tokenizer().pad_token_id as i32, PAD);
 }
 
 #[test]
