@@ -9,7 +9,7 @@ use burn::tensor::backend::AutodiffBackend;
 
 use crate::bad_input;
 use crate::config::DeviceChoice;
-use crate::training::arguments::Precision;
+use crate::training::arguments::{PassDefaults, Precision};
 
 /// Work that is written once for all backends.
 pub trait Job {
@@ -63,6 +63,15 @@ impl Device {
             Self::Cpu => "the CPU".into(),
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => gpu.name.clone(),
+        }
+    }
+
+    /// What it computes well in one pass.
+    pub fn pass_defaults(&self) -> PassDefaults {
+        match self {
+            Self::Cpu => PassDefaults::CPU,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => PassDefaults::GPU,
         }
     }
 

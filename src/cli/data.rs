@@ -13,6 +13,7 @@ use crate::data::check::{DataFile, Findings, Lengths, check};
 use crate::data::encode::{EncodeOptions, EncodedRow, encode};
 use crate::data::jsonl;
 use crate::data::tokenizer::Tokenizer;
+use crate::training::arguments::PassDefaults;
 use crate::training::trainer::batch_plan;
 use crate::weights::hub;
 
@@ -90,7 +91,7 @@ fn run_check(args: CheckArgs) -> Result<()> {
 
 fn report(session: &Session, files: &[DataFile], lengths: &[Lengths], findings: &Findings) -> Result<()> {
     let config = &session.config;
-    let steps = batch_plan(&config.training, lengths[0].rows.max(1)).steps_per_epoch();
+    let steps = batch_plan(&config.training, lengths[0].rows.max(1), PassDefaults::CPU).steps_per_epoch();
     let mut objects = Vec::new();
     for (file, lengths) in files.iter().zip(lengths) {
         session.output.text(&describe(file, lengths, config.max_length))?;

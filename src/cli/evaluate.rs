@@ -36,8 +36,9 @@ pub fn run(args: ModeArgs) -> Result<()> {
             config.max_length
         ));
     }
-    let batches = evaluation_batches(&data.rows, config.training.per_device_eval_batch_size);
     let device = session.select_device();
+    let passes = config.training.passes(config.training.per_device_eval_batch_size, device.pass_defaults());
+    let batches = evaluation_batches(&data.rows, passes);
     let metrics = device.run(Evaluate { choice: &choice, batches }, config.training.dtype)?;
     session.output.text(&format!(
         "loss {:.4}, perplexity {:.2}, token accuracy {:.1} % over {} tokens ({})\n",

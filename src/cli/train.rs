@@ -18,6 +18,7 @@ use super::{CommonArgs, Session, output, signals};
 use crate::backend::{Device, Job, cpu_flops};
 use crate::bad_input;
 use crate::config::RunConfig;
+use crate::data::batching::BatchPlan;
 use crate::data::check::{self, DataFile};
 use crate::data::encode;
 use crate::data::encode::EncodedRows;
@@ -27,7 +28,7 @@ use crate::error::{BadInput, Interrupted};
 use crate::files::copy_into;
 use crate::inference::generation::GenerationConfig;
 use crate::training::TrainingArguments;
-use crate::training::arguments::{IntervalStrategy, Resume};
+use crate::training::arguments::{IntervalStrategy, PassDefaults, Resume};
 use crate::training::checkpoint::{Checkpoints, SavedRun};
 use crate::training::trainer::{Start, Surroundings, TrainReport, TrainingData, batch_plan, latest_checkpoint, train};
 use crate::weights::adapter::{Adapter, AdapterConfig};
@@ -72,13 +73,23 @@ pub fn run(args: TrainArgs) -> Result<()> {
 
     let device = session.select_device();
     device.dtype(config.training.dtype)?;
+    let plan = batch_plan(&config.training, train_rows.rows.len(), device.pass_defaults());
     if device == Device::Cpu {
-        say_how_long_it_takes(&session, &base, &train_rows);
+        say_how_long_it_takes(&plan, &base, &train_rows);
     }
-    let mut facts = RunFacts::new(&session, &device, batch_plan(&config.training, train_rows.rows.len()).total_steps());
+    let mut facts = RunFacts::new(&session, &device, plan.total_steps());
     facts.dashboard = !args.no_dashboard;
     let data = TrainingData { train: Arc::new(train_rows.rows), eval: eval_rows.rows };
-    let job = Train { session: &session, base: &base, tokenizer: &tokenizer, start, old_run, data, facts };
+    let job = Train {
+        session: &session,
+        base: &base,
+        tokenizer: &tokenizer,
+        start,
+        old_run,
+        data,
+        facts,
+        pass_defaults: device.pass_defaults(),
+    };
     let report = device.run(job, config.training.dtype)?;
     summarise(&session, &report, started)
 }
@@ -224,10 +235,9 @@ fn resume_command() -> String {
 }
 
 /// Before hours are spent unawares.
-fn say_how_long_it_takes(session: &Session, base: &ModelFolder, rows: &EncodedRows) {
+fn say_how_long_it_takes(plan: &BatchPlan, base: &ModelFolder, rows: &EncodedRows) {
     /// Share of the matrix product's speed that a whole training step reaches.
     const EFFICIENCY: f64 = 0.5;
-    let plan = batch_plan(&session.config.training, rows.rows.len());
     let tokens: usize = rows.rows.iter().map(|row| row.input_ids.len()).sum();
     let epochs = plan.total_steps() as f64 / plan.steps_per_epoch() as f64;
     // Forward and backward at two operations a parameter; frozen weights need no gradient of their own.
@@ -246,20 +256,22 @@ struct Train<'a> {
     old_run: OldRun,
     data: TrainingData,
     facts: RunFacts,
+    pass_defaults: PassDefaults,
 }
 
 impl Job for Train<'_> {
     type Output = TrainReport;
 
     fn run<B: AutodiffBackend>(self, device: B::Device, dtype: DType) -> Result<TrainReport> {
-        let Self { session, base, tokenizer, start, old_run, data, facts } = self;
+        let Self { session, base, tokenizer, start, old_run, data, facts, pass_defaults } = self;
         let config = &session.config;
         let model = base.load::<B>(&device, dtype);
         old_run.remove()?; // not before all that a new one needs is there
         let interrupter = Interrupter::new();
         let watcher = Watcher::start(facts, interrupter.clone())?;
         signals::stop_training_with(interrupter.clone(), watcher.prints_lines());
-        let surroundings = Surroundings { renderer: watcher.renderer(), monitor: watcher.monitor(), interrupter };
+        let (renderer, monitor) = (watcher.renderer(), watcher.monitor());
+        let surroundings = Surroundings { renderer, monitor, interrupter, pass_defaults };
         let (dropout, fingerprint) = (config.lora.lora_dropout, base.fingerprint());
         let report = train(model.clone(), start, dropout, &config.training, data, fingerprint, surroundings);
         signals::exit_at_once();

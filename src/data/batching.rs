@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::encode::EncodedRow;
 use super::shuffle::randperm;
-use crate::model::TokenBatch;
+use crate::model::{Group, TokenBatch};
 
 /// Rows computed in one pass, with what their loss needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,24 +19,87 @@ pub struct MicroBatch {
 }
 
 impl MicroBatch {
-    /// Pads rows on the right to the longest. Labels go by position: a real pad or end token in the text counts.
-    pub fn new<'a>(rows: impl IntoIterator<Item = (u64, &'a EncodedRow)>) -> Self {
-        let (places, rows): (Vec<u64>, Vec<&EncodedRow>) = rows.into_iter().unzip();
-        let ids: Vec<&[i32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        let tokens = TokenBatch::padded(&ids);
-        let width = tokens.groups[0].len;
-        let label_positions = rows
-            .iter()
-            .enumerate()
-            .flat_map(|(i, row)| row.labelled.clone().map(move |position| (i * width + position) as i32))
-            .collect();
-        let labels = rows.iter().flat_map(|row| row.labels()).copied().collect();
-        Self { tokens, label_positions, labels, rows: places }
+    /// Rows that are laid out in groups, one after the other, each padded on the right to its longest row. Labels go
+    /// by position: a real pad or end token in the text counts.
+    fn new(groups: &[&[(u64, &EncodedRow)]]) -> Self {
+        let mut batch = Self {
+            tokens: TokenBatch { input_ids: Vec::new(), groups: Vec::new() },
+            label_positions: Vec::new(),
+            labels: Vec::new(),
+            rows: Vec::new(),
+        };
+        for group in groups {
+            let len = group.iter().map(|(_, row)| row.input_ids.len()).max().unwrap_or(0);
+            batch.tokens.groups.push(Group { rows: group.len(), len });
+            for (place, row) in *group {
+                let start = batch.tokens.input_ids.len();
+                batch.tokens.input_ids.extend(&row.input_ids);
+                batch.tokens.input_ids.resize(start + len, PADDING);
+                batch.label_positions.extend(row.labelled.clone().map(|position| (start + position) as i32));
+                batch.labels.extend(row.labels());
+                batch.rows.push(*place);
+            }
+        }
+        batch
     }
 
     pub fn label_count(&self) -> usize {
         self.labels.len()
     }
+}
+
+/// Fills up short rows. Any id that every model has would do: no real token sees it, and it is never scored.
+const PADDING: i32 = 0;
+
+/// How rows that belong together are split into passes. The sum of losses and gradients is the same for any split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passes {
+    /// So many rows each, in order, padded to the longest.
+    Rows(usize),
+    /// Sorted by length and filled up to about so many tokens. Rows whose lengths round up to the same multiple form a
+    /// group and are padded to its longest: 1 pads nothing, more makes fewer groups.
+    Tokens { budget: usize, length_multiple: usize },
+}
+
+impl Passes {
+    pub fn split(self, rows: &[(u64, &EncodedRow)]) -> Vec<MicroBatch> {
+        match self {
+            Self::Rows(size) => rows.chunks(size).map(|rows| MicroBatch::new(&[rows])).collect(),
+            Self::Tokens { budget, length_multiple } => {
+                let mut sorted = rows.to_vec();
+                sorted.sort_by_key(|(_, row)| row.input_ids.len()); // stable: the same split every time
+                let rounded = |row: &EncodedRow| row.input_ids.len().div_ceil(length_multiple);
+                fill(&sorted, budget)
+                    .into_iter()
+                    .map(|rows| {
+                        let groups: Vec<_> = rows.chunk_by(|a, b| rounded(a.1) == rounded(b.1)).collect();
+                        MicroBatch::new(&groups)
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Cuts rows into as few runs of at most `budget` tokens as there must be, of about equal size. A longer row is a run
+/// of its own.
+fn fill<'a, 'b>(rows: &'a [(u64, &'b EncodedRow)], budget: usize) -> Vec<&'a [(u64, &'b EncodedRow)]> {
+    let total: usize = rows.iter().map(|(_, row)| row.input_ids.len()).sum();
+    let target = total.div_ceil(total.div_ceil(budget).max(1));
+    let (mut runs, mut start, mut tokens) = (Vec::new(), 0, 0);
+    for (end, (_, row)) in rows.iter().enumerate() {
+        let len = row.input_ids.len();
+        // Over the even share is fine as long as the budget holds.
+        if end > start && (tokens + len > budget || tokens >= target) {
+            runs.push(&rows[start..end]);
+            (start, tokens) = (end, 0);
+        }
+        tokens += len;
+    }
+    if start < rows.len() {
+        runs.push(&rows[start..]);
+    }
+    runs
 }
 
 /// The rows of one optimizer step.
@@ -63,6 +126,8 @@ pub struct BatchPlan {
     pub max_steps: Option<usize>,
     pub shuffle: bool,
     pub seed: u64,
+    /// How a step's rows are computed.
+    pub passes: Passes,
 }
 
 impl BatchPlan {
@@ -128,8 +193,7 @@ impl Iterator for Windows {
         let window = &order[step * size..(step * size + size).min(plan.rows)];
         let rows: Vec<(u64, &EncodedRow)> =
             window.iter().enumerate().map(|(place, &row)| (place as u64, &self.rows[row])).collect();
-        let micro_batches: Vec<MicroBatch> =
-            rows.chunks(plan.micro_batch_size).map(|rows| MicroBatch::new(rows.iter().copied())).collect();
+        let micro_batches = plan.passes.split(&rows);
         let label_count = micro_batches.iter().map(MicroBatch::label_count).sum();
         let window = Window { seed: plan.seed, step: self.step, micro_batches, label_count };
         self.order = Some((epoch, order));
@@ -138,11 +202,10 @@ impl Iterator for Windows {
     }
 }
 
-/// A validation set in batches, in the file's order.
-pub fn evaluation_batches(rows: &[EncodedRow], batch_size: usize) -> Vec<MicroBatch> {
-    rows.chunks(batch_size)
-        .map(|rows| MicroBatch::new(rows.iter().enumerate().map(|(i, row)| (i as u64, row))))
-        .collect()
+/// A validation set in passes.
+pub fn evaluation_batches(rows: &[EncodedRow], passes: Passes) -> Vec<MicroBatch> {
+    let rows: Vec<(u64, &EncodedRow)> = rows.iter().enumerate().map(|(i, row)| (i as u64, row)).collect();
+    passes.split(&rows)
 }
 
 #[cfg(test)]
@@ -162,6 +225,7 @@ mod tests {
             max_steps: None,
             shuffle: true,
             seed: 42,
+            passes: Passes::Rows(2),
         }
     }
 
@@ -195,9 +259,27 @@ mod tests {
     fn labels_go_by_position_and_never_by_value() {
         let short = EncodedRow { input_ids: vec![5, 0, 0], labelled: 0..2 };
         let long = EncodedRow { input_ids: vec![1, 2, 3, 4, 5], labelled: 2..4 };
-        let batch = MicroBatch::new([(0, &short), (1, &long)]);
+        let batch = MicroBatch::new(&[&[(0, &short), (1, &long)]]);
         assert_eq!(batch.tokens.input_ids, [5, 0, 0, 0, 0, 1, 2, 3, 4, 5]);
         assert_eq!(batch.label_positions, [0, 1, 7, 8]);
         assert_eq!(batch.labels, [0, 0, 4, 5]);
+    }
+
+    #[test]
+    fn passes_by_tokens_hold_every_row_once_within_the_budget_and_pad_nothing() {
+        let rows: Vec<EncodedRow> = (0..40).map(|i| row(2 + (i * 17) % 50)).collect();
+        let rows: Vec<(u64, &EncodedRow)> = rows.iter().enumerate().map(|(i, row)| (i as u64, row)).collect();
+        let tokens: usize = rows.iter().map(|(_, row)| row.input_ids.len()).sum();
+        for budget in [1, 30, 100, 5000] {
+            let passes = Passes::Tokens { budget, length_multiple: 1 }.split(&rows);
+            let mut places: Vec<u64> = passes.iter().flat_map(|pass| pass.rows.clone()).collect();
+            places.sort_unstable();
+            assert_eq!(places, (0..40).collect::<Vec<u64>>());
+            assert_eq!(passes.iter().map(|pass| pass.tokens.tokens()).sum::<usize>(), tokens);
+            assert!(passes.iter().all(|pass| pass.tokens.tokens() <= budget || pass.rows.len() == 1));
+        }
+        assert_eq!(Passes::Tokens { budget: 5000, length_multiple: 1 }.split(&rows).len(), 1);
+        let grouped = Passes::Tokens { budget: 5000, length_multiple: 16 }.split(&rows);
+        assert!(grouped[0].tokens.groups.len() <= 4);
     }
 }

@@ -14,9 +14,6 @@ impl Group {
     }
 }
 
-/// Fills up short rows. Any id that every model has would do: it is never seen by a real token, and never scored.
-const PADDING: i32 = 0;
-
 /// Token ids of several rows, flattened, and how they are laid out.
 ///
 /// Padding on the right needs no mask: attention is causal, so no real token sees what stands after it, and the
@@ -32,16 +29,6 @@ impl TokenBatch {
     pub fn single(input_ids: Vec<i32>) -> Self {
         let len = input_ids.len();
         Self { input_ids, groups: vec![Group { rows: 1, len }] }
-    }
-
-    /// Rows padded on the right to the longest of them.
-    pub fn padded<R: AsRef<[i32]>>(rows: &[R]) -> Self {
-        let len = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
-        let mut input_ids = vec![PADDING; rows.len() * len];
-        for (row, padded) in rows.iter().zip(input_ids.chunks_exact_mut(len.max(1))) {
-            padded[..row.as_ref().len()].copy_from_slice(row.as_ref());
-        }
-        Self { input_ids, groups: vec![Group { rows: rows.len(), len }] }
     }
 
     pub fn tokens(&self) -> usize {

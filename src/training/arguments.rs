@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::EvalMetrics;
+use crate::data::batching::Passes;
 
 /// When to evaluate or save: never, every so many optimizer steps, or after each epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,32 @@ pub enum Precision {
     Bf16,
 }
 
+/// Who decides which rows of an optimizer step are computed in one pass. Losses and gradients don't depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MicroBatching {
+    /// The program: rows of like length together, as many as fit `tokens_per_pass`, hardly padded.
+    Auto,
+    /// `per_device_train_batch_size` and `per_device_eval_batch_size`, padded to the longest row.
+    AsConfigured,
+}
+
+/// What a device computes well in one pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassDefaults {
+    pub tokens: usize,
+    /// See [`Passes::Tokens`].
+    pub length_multiple: usize,
+}
+
+impl PassDefaults {
+    /// Enough tokens to use the cores fully, few enough for their activations to fit beside the weights; the
+    /// attention takes rows of any length.
+    pub const CPU: Self = Self { tokens: 512, length_multiple: 1 };
+    /// A GPU wants large passes and few kernels.
+    pub const GPU: Self = Self { tokens: 8192, length_multiple: 32 };
+}
+
 /// Whether to go on with a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -78,6 +105,9 @@ pub struct TrainingArguments {
     pub per_device_eval_batch_size: usize,
     /// Micro batches per optimizer step.
     pub gradient_accumulation_steps: usize,
+    pub micro_batching: MicroBatching,
+    /// With `micro_batching` "auto": tokens computed at a time; null: what suits the device.
+    pub tokens_per_pass: Option<usize>,
     pub learning_rate: f64,
     pub num_train_epochs: usize,
     /// Optimizer steps to train for, instead of `num_train_epochs`; null or -1: off.
@@ -122,6 +152,8 @@ impl Default for TrainingArguments {
             per_device_train_batch_size: 2,
             per_device_eval_batch_size: 8,
             gradient_accumulation_steps: 16,
+            micro_batching: MicroBatching::Auto,
+            tokens_per_pass: None,
             learning_rate: 3e-5,
             num_train_epochs: 5,
             max_steps: None,
@@ -155,6 +187,17 @@ impl Default for TrainingArguments {
 }
 
 impl TrainingArguments {
+    /// How rows are split into passes, where so many a pass are configured.
+    pub fn passes(&self, rows: usize, defaults: PassDefaults) -> Passes {
+        match self.micro_batching {
+            MicroBatching::AsConfigured => Passes::Rows(rows),
+            MicroBatching::Auto => Passes::Tokens {
+                budget: self.tokens_per_pass.unwrap_or(defaults.tokens),
+                length_multiple: defaults.length_multiple,
+            },
+        }
+    }
+
     /// `max_steps`, where it is on.
     pub fn step_limit(&self) -> Option<usize> {
         self.max_steps.and_then(|steps| usize::try_from(steps).ok())
@@ -172,6 +215,7 @@ impl TrainingArguments {
         check("per_device_train_batch_size", size(self.per_device_train_batch_size), "must be from 1 to 1000000");
         check("per_device_eval_batch_size", size(self.per_device_eval_batch_size), "must be from 1 to 1000000");
         check("gradient_accumulation_steps", size(self.gradient_accumulation_steps), "must be from 1 to 1000000");
+        check("tokens_per_pass", self.tokens_per_pass.is_none_or(size), "must be from 1 to 1000000, or null");
         check("num_train_epochs", size(self.num_train_epochs), "must be from 1 to 1000000");
         check("logging_steps", self.logging_steps >= 1, "must be at least 1");
         check("eval_steps", self.eval_steps >= 1, "must be at least 1");

@@ -9,7 +9,7 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::train::renderer::MetricsRenderer;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
-use super::arguments::TrainingArguments;
+use super::arguments::{PassDefaults, TrainingArguments};
 use super::checkpoint::{Checkpoints, LoopState, SavedRun};
 use super::evaluate::EvalMetrics;
 use super::learner::Components;
@@ -34,12 +34,14 @@ pub struct TrainingData {
     pub eval: Vec<EncodedRow>,
 }
 
-/// Who watches a run and may stop it.
+/// Who watches a run and may stop it, and where it runs.
 pub struct Surroundings<R> {
     /// Draws the figures of log entries and evaluations.
     pub renderer: R,
     pub monitor: Arc<dyn Monitor>,
     pub interrupter: Interrupter,
+    /// What the device computes well at a time.
+    pub pass_defaults: PassDefaults,
 }
 
 /// The finished run.
@@ -51,7 +53,7 @@ pub struct TrainReport {
 }
 
 /// How `args` split `rows` into optimizer steps.
-pub fn batch_plan(args: &TrainingArguments, rows: usize) -> BatchPlan {
+pub fn batch_plan(args: &TrainingArguments, rows: usize, defaults: PassDefaults) -> BatchPlan {
     BatchPlan {
         rows,
         micro_batch_size: args.per_device_train_batch_size,
@@ -60,6 +62,7 @@ pub fn batch_plan(args: &TrainingArguments, rows: usize) -> BatchPlan {
         max_steps: args.step_limit(),
         shuffle: args.shuffle,
         seed: args.seed,
+        passes: args.passes(args.per_device_train_batch_size, defaults),
     }
 }
 
@@ -160,7 +163,7 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     surroundings: Surroundings<R>,
 ) -> Result<TrainReport> {
     let fingerprint = fingerprint(args, &data.train, base_fingerprint);
-    let plan = Arc::new(batch_plan(args, data.train.len()));
+    let plan = Arc::new(batch_plan(args, data.train.len(), surroundings.pass_defaults));
     let device = model.device();
     let adapter = AdapterConfig { lora_dropout, ..start.adapter().config.clone() };
     let model = start.adapter().attach(model, lora_dropout);
@@ -198,7 +201,8 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
         next_step: first_step,
     };
     let windows = WindowLoader { plan: plan.clone(), rows: data.train, first_step };
-    let batches = evaluation_batches(&data.eval, args.per_device_eval_batch_size);
+    let passes = args.passes(args.per_device_eval_batch_size, surroundings.pass_defaults);
+    let batches = evaluation_batches(&data.eval, passes);
     std::fs::create_dir_all(&args.output_dir)
         .with_context(|| format!("cannot create output_dir {}", args.output_dir.display()))?;
     prepare_logging_dir(&args.logging_dir, first_step == 0)?;

@@ -9,12 +9,12 @@ use burn::module::Module;
 use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::{Interrupter, TrainStep};
-use qwen_lora::data::batching::{MicroBatch, Window, evaluation_batches};
+use qwen_lora::data::batching::{MicroBatch, Passes, Window, evaluation_batches};
 use qwen_lora::data::encode::{EncodeOptions, EncodedRow, encode};
 use qwen_lora::data::tokenizer::Tokenizer;
 use qwen_lora::model::Qwen2ForCausalLm;
 use qwen_lora::training::TrainingArguments;
-use qwen_lora::training::arguments::{BestMetric, IntervalStrategy};
+use qwen_lora::training::arguments::{BestMetric, IntervalStrategy, MicroBatching, PassDefaults};
 use qwen_lora::training::checkpoint::{Checkpoints, SavedRun};
 use qwen_lora::training::evaluate::evaluate;
 use qwen_lora::training::metrics::{IntoScalarF64, TrainItem};
@@ -56,7 +56,12 @@ fn run<B: AutodiffBackend>(args: &TrainingArguments, rows: Vec<EncodedRow>, star
 }
 
 fn unwatched() -> Surroundings<NoRenderer> {
-    Surroundings { renderer: NoRenderer, monitor: Arc::new(Unwatched), interrupter: Interrupter::new() }
+    Surroundings {
+        renderer: NoRenderer,
+        monitor: Arc::new(Unwatched),
+        interrupter: Interrupter::new(),
+        pass_defaults: PassDefaults::CPU,
+    }
 }
 
 fn fresh() -> Start {
@@ -95,10 +100,9 @@ fn check_adapter(found: &Adapter, golden: &str) {
     }
 }
 
-fn window(rows: &[EncodedRow], micro_batch: usize) -> Window {
+fn window(rows: &[EncodedRow], passes: Passes) -> Window {
     let rows: Vec<(u64, &EncodedRow)> = rows.iter().enumerate().map(|(i, row)| (i as u64, row)).collect();
-    let micro_batches: Vec<MicroBatch> =
-        rows.chunks(micro_batch).map(|rows| MicroBatch::new(rows.iter().copied())).collect();
+    let micro_batches = passes.split(&rows);
     let label_count = micro_batches.iter().map(MicroBatch::label_count).sum();
     Window { seed: 42, step: 0, micro_batches, label_count }
 }
@@ -118,7 +122,7 @@ fn loss_and_gradients<B: AutodiffBackend>(model: &Qwen2ForCausalLm<B>, window: W
 
 pub fn gradients_of_the_first_step_equal_peft<B: AutodiffBackend>() {
     let model = with_adapter::<B>("adapter_init");
-    let (loss, gradients) = loss_and_gradients(&model, window(&golden_rows("train")[..8], 2));
+    let (loss, gradients) = loss_and_gradients(&model, window(&golden_rows("train")[..8], Passes::Rows(2)));
     assert_close("loss", loss, golden()["train"]["hand_log"][0]["loss"].as_f64().unwrap(), 1e-5);
     let expected = Golden::open("grads_step1_before_clip.safetensors");
     let names: Vec<String> = model
@@ -137,8 +141,15 @@ pub fn gradients_of_the_first_step_equal_peft<B: AutodiffBackend>() {
 }
 
 pub fn twenty_clipped_steps_follow_sft_trainer<B: AutodiffBackend>() {
-    let folder = tempfile::tempdir().unwrap();
-    let report = run::<B>(&arguments(folder.path()), golden_rows("train"), fresh(), 0.0);
+    for micro_batching in [MicroBatching::AsConfigured, MicroBatching::Auto] {
+        let folder = tempfile::tempdir().unwrap();
+        let args = TrainingArguments { micro_batching, tokens_per_pass: Some(150), ..arguments(folder.path()) };
+        clipped_run::<B>(&args);
+    }
+}
+
+fn clipped_run<B: AutodiffBackend>(args: &TrainingArguments) {
+    let report = run::<B>(args, golden_rows("train"), fresh(), 0.0);
     let expected = &golden()["train"];
     check_log(&report.outcome.state, &expected["hand_log"]);
     check_adapter(&Adapter::read(&report.adapter).unwrap(), "adapter_final_hand");
@@ -186,14 +197,17 @@ pub fn loss_and_gradients_do_not_depend_on_the_micro_batch_or_padding<B: Autodif
     // With dropout, whose masks must not depend on the split either.
     let model = adapter("adapter_init").attach(base::<B>(), 0.2);
     let rows = &golden_rows("train")[..8];
-    let (loss, gradients) = loss_and_gradients(&model, window(rows, 1));
-    for micro_batch in [2, 3, 8] {
-        let (other_loss, other_gradients) = loss_and_gradients(&model, window(rows, micro_batch));
+    let (loss, gradients) = loss_and_gradients(&model, window(rows, Passes::Rows(1)));
+    let by_tokens = |budget, length_multiple| Passes::Tokens { budget, length_multiple };
+    let splits =
+        [2, 3, 8].map(Passes::Rows).into_iter().chain([by_tokens(60, 1), by_tokens(120, 8), by_tokens(999, 1)]);
+    for passes in splits {
+        let (other_loss, other_gradients) = loss_and_gradients(&model, window(rows, passes));
         assert_close("loss", other_loss, loss, 1e-6);
         for (a, b) in gradients.iter().zip(&other_gradients) {
             let scale = a.iter().fold(0.0f32, |max, v| max.max(v.abs()));
             let difference = max_difference(a, b) / scale;
-            assert!(difference < 1e-4, "micro batches of {micro_batch}: {difference:e} of the largest");
+            assert!(difference < 1e-4, "{passes:?}: {difference:e} of the largest");
         }
     }
 }
@@ -201,8 +215,9 @@ pub fn loss_and_gradients_do_not_depend_on_the_micro_batch_or_padding<B: Autodif
 pub fn evaluation_does_not_depend_on_the_batch_size<B: AutodiffBackend>() {
     let model = with_adapter::<B::InnerBackend>("adapter_final_hand");
     let expected = &golden()["train"]["eval_after"];
-    for size in [1, 4, 16] {
-        let batches = evaluation_batches(&golden_rows("eval"), size);
+    let splits = [1, 4, 16].map(Passes::Rows).into_iter().chain([Passes::Tokens { budget: 100, length_multiple: 1 }]);
+    for passes in splits {
+        let batches = evaluation_batches(&golden_rows("eval"), passes);
         let metrics = evaluate(&model, batches, |_| true).unwrap();
         assert_close("loss", metrics.loss, expected["16"]["token_mean"].as_f64().unwrap(), 1e-6);
         assert_eq!(metrics.tokens, 760);
@@ -269,7 +284,7 @@ pub fn early_stopping_keeps_the_best_adapter<B: AutodiffBackend>() {
     assert!(state.best_model_checkpoint.as_ref().unwrap().ends_with(&format!("checkpoint-{best}")));
     let root = Adapter::read(&report.adapter).unwrap();
     assert_eq!(root, Adapter::read(&args.output_dir.join(format!("checkpoint-{best}"))).unwrap());
-    let batches = evaluation_batches(&golden_rows("eval"), 8);
+    let batches = evaluation_batches(&golden_rows("eval"), Passes::Rows(8));
     let loss = evaluate(&root.attach(base::<B::InnerBackend>(), 0.0), batches, |_| true).unwrap().loss;
     assert_close("the root adapter's loss", loss, state.best_metric.unwrap(), 1e-9);
 }
@@ -334,7 +349,7 @@ fn an_evaluation_cut_short_is_made_up_for() {
         let args = TrainingArguments { output_dir: other.path().join("out"), ..args };
         let interrupter = Interrupter::new();
         let monitor = Arc::new(StopInEvaluation(interrupter.clone()));
-        let surroundings = Surroundings { renderer: NoRenderer, monitor, interrupter };
+        let surroundings = Surroundings { monitor, interrupter, ..unwatched() };
         let stopped = train::<B, _>(base(), fresh(), 0.1, &args, data(), "tiny".into(), surroundings).unwrap();
         let checkpoint = stopped.outcome.interrupted.expect("it was asked to stop");
         assert!(checkpoint.ends_with("checkpoint-10"), "{checkpoint:?}");
@@ -441,7 +456,7 @@ fn epochs_can_be_the_interval_and_accuracy_the_measure() {
 #[test]
 fn the_plan_of_the_golden_run_is_the_trainers() {
     let args = TrainingArguments { num_train_epochs: 3, max_steps: None, ..arguments(Path::new("unused")) };
-    assert_eq!(batch_plan(&args, 61).total_steps(), 24);
+    assert_eq!(batch_plan(&args, 61, PassDefaults::CPU).total_steps(), 24);
 }
 
 #[test]
