@@ -130,6 +130,8 @@ pub struct TrainingArguments {
     pub logging_dir: PathBuf,
     pub evaluation_strategy: IntervalStrategy,
     pub eval_steps: usize,
+    /// Also evaluate before the first step: what the base is worth.
+    pub eval_on_start: bool,
     pub save_strategy: IntervalStrategy,
     pub save_steps: usize,
     /// Checkpoints to keep, the best and the latest among them; null: all.
@@ -172,6 +174,7 @@ impl Default for TrainingArguments {
             logging_dir: "./logs".into(),
             evaluation_strategy: IntervalStrategy::Steps,
             eval_steps: 50,
+            eval_on_start: false,
             save_strategy: IntervalStrategy::Steps,
             save_steps: 50,
             save_total_limit: Some(2),
@@ -238,6 +241,7 @@ impl TrainingArguments {
 
         let evaluates = self.evaluation_strategy != IntervalStrategy::No;
         let saves = self.save_strategy != IntervalStrategy::No;
+        check("eval_on_start", !self.eval_on_start || evaluates, "needs an evaluation_strategy other than \"no\"");
         check(
             "load_best_model_at_end",
             !self.load_best_model_at_end || (evaluates && saves),

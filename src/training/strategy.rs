@@ -190,6 +190,9 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
     fn train(&mut self, windows: TrainLoader<Components<B>>) -> Result<Outcome> {
         self.continue_metric_logs();
         let mut windows = windows.iter();
+        if self.strategy.args.eval_on_start && self.state.global_step == 0 {
+            self.evaluate()?; // a figure to start from; there is nothing yet that could be the best
+        }
         // A checkpoint saved while its evaluation was cut short: do now what was left undone then.
         let mut end = if self.evaluation_pending { self.after_step(None)? } else { None };
         while end.is_none()

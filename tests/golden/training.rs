@@ -14,7 +14,7 @@ use qwen_lora::data::encode::{EncodeOptions, EncodedRow, encode};
 use qwen_lora::data::tokenizer::Tokenizer;
 use qwen_lora::model::Qwen2ForCausalLm;
 use qwen_lora::training::TrainingArguments;
-use qwen_lora::training::arguments::{BestMetric, IntervalStrategy, MicroBatching, PassDefaults};
+use qwen_lora::training::arguments::{BestMetric, IntervalStrategy, MicroBatching, PassDefaults, SchedulerType};
 use qwen_lora::training::checkpoint::{Checkpoints, SavedRun};
 use qwen_lora::training::evaluate::evaluate;
 use qwen_lora::training::metrics::{IntoScalarF64, TrainItem};
@@ -258,6 +258,7 @@ pub fn early_stopping_keeps_the_best_adapter<B: AutodiffBackend>() {
     let folder = tempfile::tempdir().unwrap();
     let args = TrainingArguments {
         learning_rate: 0.5,
+        lr_scheduler_type: SchedulerType::Constant, // no late recovery
         warmup_steps: 0,
         max_steps: Some(40),
         eval_steps: 2,
@@ -424,6 +425,18 @@ fn a_run_resumed_elsewhere_keeps_its_best() {
     let best = Adapter::read(&args.output_dir.join("checkpoint-10")).unwrap();
     assert_eq!(Adapter::read(&report.adapter).unwrap(), best);
     assert!(elsewhere.output_dir.join("checkpoint-10").is_dir());
+}
+
+#[test]
+fn evaluating_on_start_scores_the_adapter_that_training_begins_with() {
+    type B = Autodiff<Flex>;
+    let folder = tempfile::tempdir().unwrap();
+    let args = TrainingArguments { eval_on_start: true, load_best_model_at_end: true, ..arguments(folder.path()) };
+    let state = run::<B>(&args, golden_rows("train"), fresh(), 0.0).outcome.state;
+    let before = golden()["train"]["eval_before"]["16"]["token_mean"].as_f64().unwrap();
+    assert_close("validation loss", state.evaluation_at(0).unwrap(), before, 1e-5);
+    assert_eq!(state.evaluations(), 3);
+    assert_eq!(state.best_global_step, Some(20));
 }
 
 #[test]
