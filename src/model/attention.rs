@@ -3,8 +3,9 @@
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
 
+use super::dropout::LoraDropout;
 use super::kv_cache::KvCache;
-use super::lora::{LoraDropout, LoraLinear};
+use super::lora::LoraLinear;
 use super::rotary::{RotaryTables, RotaryWindow};
 use crate::kernels::{AttentionShape, attend, causal_attention, split_heads};
 

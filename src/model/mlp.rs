@@ -3,7 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::lora::{LoraDropout, LoraLinear};
+use super::dropout::LoraDropout;
+use super::lora::LoraLinear;
 use crate::kernels::swiglu;
 
 #[derive(Module, Debug)]

@@ -5,6 +5,7 @@
 
 pub mod attention;
 pub mod config;
+pub mod dropout;
 pub mod kv_cache;
 pub mod layout;
 pub mod linear;
@@ -16,7 +17,8 @@ pub mod rms_norm;
 pub mod rotary;
 
 pub use config::Qwen2Config;
+pub use dropout::LoraDropout;
 pub use kv_cache::KvCache;
 pub use layout::{Group, TokenBatch};
-pub use lora::{LoraConfig, LoraDropout, LoraLinear, TargetModule};
+pub use lora::{LoraConfig, LoraLinear, TargetModule};
 pub use qwen2::Qwen2ForCausalLm;

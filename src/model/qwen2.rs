@@ -4,10 +4,11 @@ use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use super::attention::{Attention, PassContext, causal_mask};
+use super::dropout::LoraDropout;
 use super::kv_cache::KvCache;
 use super::layout::{Group, TokenBatch};
 use super::linear::Linear;
-use super::lora::{LoraDropout, LoraLinear, TargetModule};
+use super::lora::{LoraLinear, TargetModule};
 use super::mlp::Mlp;
 use super::rms_norm::RmsNorm;
 use super::rotary::RotaryEmbedding;

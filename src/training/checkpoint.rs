@@ -16,7 +16,8 @@ use super::state::{STATE_FILE, TrainerState};
 use crate::bad_input;
 use crate::error::OrBadInput;
 use crate::files::{read_input, remove, write_atomically};
-use crate::weights::adapter::{Adapter, CONFIG_FILE, WEIGHTS_FILE};
+use crate::weights::adapter::{Adapter, WEIGHTS_FILE};
+use crate::weights::adapter_config::CONFIG_FILE;
 
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 const LOOP_FILE: &str = "loop_state.json";

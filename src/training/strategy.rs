@@ -31,7 +31,8 @@ use super::optimizer::SharedAdamW;
 use super::state::{TrainerState, early_stopping};
 use crate::data::batching::BatchPlan;
 use crate::model::Qwen2ForCausalLm;
-use crate::weights::adapter::{Adapter, AdapterConfig};
+use crate::weights::adapter::Adapter;
+use crate::weights::adapter_config::AdapterConfig;
 
 /// Steps at a run's start that are left out of its speed: they pay for caches and compilation.
 const UNTIMED_STEPS: usize = 2;

@@ -25,7 +25,8 @@ use crate::data::batching::{BatchPlan, evaluation_batches};
 use crate::data::encode::EncodedRow;
 use crate::files::{copy_into, hash, remove};
 use crate::model::Qwen2ForCausalLm;
-use crate::weights::adapter::{Adapter, AdapterConfig};
+use crate::weights::adapter::Adapter;
+use crate::weights::adapter_config::AdapterConfig;
 
 /// Rows to train on and to validate on.
 pub struct TrainingData {

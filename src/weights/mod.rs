@@ -1,6 +1,7 @@
 //! Model and adapter files: what transformers and peft write is read here, and what is written here they read.
 
 pub mod adapter;
+pub mod adapter_config;
 pub mod generation_config;
 pub mod hub;
 pub mod merge;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use burn::tensor::{DType, backend::Backend};
+use burn::tensor::{DType, Tensor, backend::Backend};
 
 use super::safetensors::Checkpoint;
 use crate::bad_input;
@@ -50,10 +50,9 @@ impl ModelFolder {
 
     /// Moves the weights to a device, all linear layers without adapters.
     pub fn load<B: Backend>(&self, device: &B::Device, dtype: DType) -> Qwen2ForCausalLm<B> {
-        let Self { config, checkpoint, .. } = self;
-        let tensor = |name: &str| checkpoint.get(name).expect("presence was checked when the folder was opened");
-        let matrix = |name: &str| tensor(name).load::<B, 2>(device, dtype);
-        let vector = |name: &str| tensor(name).load::<B, 1>(device, dtype);
+        let config = &self.config;
+        let matrix = |name: &str| self.tensor::<B, 2>(name, device, dtype);
+        let vector = |name: &str| self.tensor::<B, 1>(name, device, dtype);
         let norm = |name: &str| RmsNorm { weight: vector(name), eps: config.rms_norm_eps };
         let linear = |layer: usize, target: TargetModule| {
             let prefix = format!("model.layers.{layer}.{}", target.path());
@@ -97,6 +96,16 @@ impl ModelFolder {
             },
             lm_head: (!config.tie_word_embeddings).then(|| Linear { weight: matrix("lm_head.weight"), bias: None }),
         }
+    }
+}
+
+impl ModelFolder {
+    /// Moves one tensor. Its mapped pages are given back, so that weights never lie in memory twice.
+    fn tensor<B: Backend, const D: usize>(&self, name: &str, device: &B::Device, dtype: DType) -> Tensor<B, D> {
+        let tensor = self.checkpoint.get(name).expect("presence was checked when the folder was opened");
+        let moved = tensor.load(device, dtype);
+        self.checkpoint.release(name);
+        moved
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
 use half::{bf16, f16};
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
@@ -89,6 +89,15 @@ impl SafetensorsFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    fn release(&self, name: &str) {
+        if let Some(entry) = self.tensors.get(name) {
+            let len = entry.end - entry.start;
+            // SAFETY: the map is read-only and backed by the file, so dropped pages come back from it unchanged. That
+            // the advice may fail is no matter: it only saves memory.
+            let _ = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, entry.start, len) };
+        }
+    }
 }
 
 /// All tensors of a model folder, by name.
@@ -149,6 +158,13 @@ impl Checkpoint {
 
     pub fn get(&self, name: &str) -> Option<TensorSlice<'_>> {
         self.places.get(name).and_then(|place| self.files[*place].get(name))
+    }
+
+    /// Gives back the memory of a tensor's mapped pages, once its values lie elsewhere. It can still be read.
+    pub fn release(&self, name: &str) {
+        if let Some(place) = self.places.get(name) {
+            self.files[*place].release(name);
+        }
     }
 }
 

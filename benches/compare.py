@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Trains the same job with qwen-lora and with transformers + peft, in turn on this machine, and prints the ratios.
+
+    python benches/compare.py --config CONFIG --model FOLDER [--steps 6] [--rounds 3] [--threads 2] [--binary PATH]
+
+Both read the config's rows in the same order (torch's permutation), with the same text, loss, optimizer and schedule, in
+f32 on the CPU. Label tokens a second exclude loading and the first two steps. Needs torch, transformers and peft.
+Run by itself with --python, it trains one job with them and prints a JSON object.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+UNTIMED_STEPS = 2
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--model", required=True, help="a model folder; random weights do for speed")
+    parser.add_argument("--steps", type=int, default=6, help="optimizer steps")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--micro-batch", type=int, help="rows a pass for Python; the step's rows stay the same")
+    parser.add_argument("--binary", default="target/release/qwen-lora")
+    parser.add_argument("--python", action="store_true", help="train with transformers + peft only")
+    return parser.parse_args()
+
+
+def train_with_python(args):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
+
+    torch.set_num_threads(args.threads)
+    config = json.load(open(args.config))
+    training, lora = config["training"], config["lora"]
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+    targets = lora["target_modules"]
+    model = get_peft_model(model, LoraConfig(r=lora["r"], lora_alpha=lora["lora_alpha"], target_modules=targets,
+                                             lora_dropout=lora["lora_dropout"], task_type="CAUSAL_LM"))
+    model.config.use_cache = False
+    model.train()
+
+    records = [json.loads(line) for line in open(config["train_file"], encoding="utf-8") if line.strip()]
+    rows = []
+    for record in records:
+        text = f"User: {record['question']}\nAssistant: {record['answer']}{tokenizer.eos_token}"
+        rows.append(tokenizer(text)["input_ids"][: config["max_length"]])
+    window = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"]
+    micro = args.micro_batch or training["per_device_train_batch_size"]
+    seed = training.get("seed", 42)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=training["learning_rate"], weight_decay=0.0)
+    total = -(-len(rows) // window) * training["num_train_epochs"]
+    schedule = get_linear_schedule_with_warmup(optimizer, training.get("warmup_steps", 0), total)
+
+    seconds, labels, losses = [], [], []
+    for step in range(args.steps):
+        started = time.perf_counter()
+        chosen = [rows[i] for i in order[step * window : (step + 1) * window]]
+        count = sum(len(row) - 1 for row in chosen)
+        loss_sum = 0.0
+        for start in range(0, len(chosen), micro):
+            batch = chosen[start : start + micro]
+            width = max(map(len, batch))
+            ids = torch.zeros(len(batch), width, dtype=torch.long)
+            mask = torch.zeros(len(batch), width, dtype=torch.long)
+            targets = torch.full((len(batch), width), -100)
+            for k, row in enumerate(batch):
+                ids[k, : len(row)] = targets[k, : len(row)] = torch.tensor(row)
+                mask[k, : len(row)] = 1
+            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].flatten(0, 1)
+            loss = torch.nn.functional.cross_entropy(logits, targets[:, 1:].flatten(), reduction="sum") / count
+            loss.backward()
+            loss_sum += loss.item()
+        torch.nn.utils.clip_grad_norm_(parameters, training.get("max_grad_norm", 1.0))
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        seconds.append(time.perf_counter() - started)
+        labels.append(count)
+        losses.append(loss_sum)
+    speed = sum(labels[UNTIMED_STEPS:]) / sum(seconds[UNTIMED_STEPS:])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"label_tokens_per_s": speed, "peak_rss_mib": peak, "losses": losses}))
+
+
+def train_with_rust(args):
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "device": "cpu",
+            "model_name": args.model,
+            "training.max_steps": args.steps,
+            "training.logging_steps": 1,
+            "training.evaluation_strategy": "no",
+            "training.load_best_model_at_end": False,
+            "training.early_stopping_patience": None,
+            "training.output_dir": f"{folder}/out",
+            "training.logging_dir": f"{folder}/logs",
+        }
+        command = [args.binary, "train", "--json", "--no-dashboard", "--config", args.config]
+        for key, value in settings.items():
+            command += ["--set", f"{key}={json.dumps(value)}"]
+        env = dict(os.environ, RAYON_NUM_THREADS=str(args.threads))
+        ran = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+        report = json.loads(ran.stdout.splitlines()[-1])
+        log = json.load(open(Path(folder) / "out" / "trainer_state.json"))["log_history"]
+        report["losses"] = [entry["loss"] for entry in log if "loss" in entry]
+        return report
+
+
+def main():
+    args = arguments()
+    if args.python:
+        return train_with_python(args)
+    ours, theirs = [], []
+    for number in range(args.rounds):
+        ours.append(train_with_rust(args))
+        env = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
+        ran = subprocess.run([sys.executable, *sys.argv, "--python"], check=True, capture_output=True, text=True, env=env)
+        theirs.append(json.loads(ran.stdout.splitlines()[-1]))
+        # Dropout differs, so only the first loss, before any update, must agree closely.
+        print(f"round {number + 1}: first loss {ours[-1]['losses'][0]:.5f} / {theirs[-1]['losses'][0]:.5f}", flush=True)
+    for key in ("label_tokens_per_s", "peak_rss_mib"):
+        pairs = [(a[key], b[key]) for a, b in zip(ours, theirs)]
+        ratio = statistics.median(a / b for a, b in pairs)
+        a, b = (statistics.median(side) for side in zip(*pairs))
+        print(f"{key}: qwen-lora {a:.1f}, transformers + peft {b:.1f}, ratio {ratio:.2f} (medians of {len(pairs)} pairs)")
+
+
+if __name__ == "__main__":
+    main()
