@@ -194,8 +194,11 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         if self.strategy.args.eval_on_start && self.state.global_step == 0 {
             self.evaluate()?; // a figure to start from; there is nothing yet that could be the best
         }
-        // A checkpoint saved while its evaluation was cut short: do now what was left undone then.
-        let mut end = if self.evaluation_pending { self.after_step(None)? } else { None };
+        let mut end = if self.evaluation_pending {
+            self.after_step(None)? // saved while its evaluation was cut short: do now what was left undone then
+        } else {
+            self.patience_is_used_up().then_some(End::EarlyStop) // a run that had ended ends again
+        };
         while end.is_none()
             && let Some(window) = windows.next()
         {
@@ -231,8 +234,9 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
     /// Logs, evaluates and saves what is due after the step just done; says whether the run ends here.
     fn after_step(&mut self, grad_norm: Option<Tensor<B::InnerBackend, 1>>) -> Result<Option<End>> {
         let due = self.due();
+        let asked_to_stop = self.interrupter.should_stop() && self.state.global_step < self.state.max_steps;
         if let Some(grad_norm) = grad_norm
-            && due.any()
+            && (due.any() || asked_to_stop)
         {
             let figures = self.figures(grad_norm);
             if due.log {
@@ -248,7 +252,6 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             self.evaluation_pending = false;
             (new_best, stop_early) = self.judge(&metrics);
         }
-        let asked_to_stop = self.interrupter.should_stop() && self.state.global_step < self.state.max_steps;
         let interrupted = self.evaluation_pending || asked_to_stop;
         if due.save || (new_best && self.saves_best()) || stop_early || interrupted {
             self.save()?;
@@ -258,6 +261,10 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             (false, true) => Some(End::EarlyStop),
             (false, false) => None,
         })
+    }
+
+    fn patience_is_used_up(&self) -> bool {
+        self.early_stopping.is_some_and(|early| self.state.patience_used() >= early.patience)
     }
 
     /// A parameter that was left out of autodiff would silently never train.
@@ -356,7 +363,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         if let Some(early) = self.early_stopping {
             let count = early.count(metric, value, self.state.best_metric, self.state.patience_used());
             self.state.set_patience_used(early, count);
-            stop = count >= early.patience && self.state.global_step < self.state.max_steps;
+            stop = self.patience_is_used_up() && self.state.global_step < self.state.max_steps;
             if stop {
                 self.note(format!(
                     "early stopping at step {}: {count} evaluations without a better one",

@@ -14,7 +14,7 @@ use qwen_lora::data::encode::{EncodeOptions, EncodedRow, encode};
 use qwen_lora::data::tokenizer::Tokenizer;
 use qwen_lora::model::Qwen2ForCausalLm;
 use qwen_lora::training::TrainingArguments;
-use qwen_lora::training::arguments::{BestMetric, IntervalStrategy, MicroBatching, PassDefaults, SchedulerType};
+use qwen_lora::training::arguments::{BestMetric, IntervalStrategy, MicroBatching, PassDefaults};
 use qwen_lora::training::checkpoint::{Checkpoints, SavedRun};
 use qwen_lora::training::evaluate::evaluate;
 use qwen_lora::training::metrics::{IntoScalarF64, TrainItem};
@@ -253,12 +253,12 @@ pub fn a_resumed_run_equals_an_uninterrupted_one<B: AutodiffBackend>() {
     assert_eq!(finished.outcome.adapter, whole.outcome.adapter);
 }
 
-/// A learning rate that soon does harm: the best evaluation is an early one, and that adapter is what remains.
+/// With a threshold that no evaluation reaches, the first one counts and the next three use up the patience. A harmful
+/// learning rate makes the best evaluation any of them; that adapter is what remains.
 pub fn early_stopping_keeps_the_best_adapter<B: AutodiffBackend>() {
     let folder = tempfile::tempdir().unwrap();
     let args = TrainingArguments {
         learning_rate: 0.5,
-        lr_scheduler_type: SchedulerType::Constant, // no late recovery
         warmup_steps: 0,
         max_steps: Some(40),
         eval_steps: 2,
@@ -266,22 +266,28 @@ pub fn early_stopping_keeps_the_best_adapter<B: AutodiffBackend>() {
         save_total_limit: Some(1),
         load_best_model_at_end: true,
         early_stopping_patience: Some(3),
+        early_stopping_threshold: 100.0,
         ..arguments(folder.path())
     };
     let report = run::<B>(&args, golden_rows("train"), fresh(), 0.0);
     let state = &report.outcome.state;
     let best = state.best_global_step.unwrap();
-    assert!(state.global_step < 40 && state.global_step == best + 6, "stopped at {} after {best}", state.global_step);
+    assert_eq!(state.global_step, 8);
     assert_eq!(state.evaluation_at(best), state.best_metric);
     let losses: Vec<f64> = (1..=state.global_step).filter_map(|step| state.evaluation_at(step)).collect();
     assert_eq!(losses.iter().copied().reduce(f64::min), state.best_metric);
+
+    // Resumed, the run is still at its end.
+    let last = SavedRun::read(&latest_checkpoint(&args.output_dir).unwrap()).unwrap();
+    let again = run::<B>(&args, golden_rows("train"), Start::Resumed(Box::new(last)), 0.0);
+    assert_eq!(again.outcome.state, *state);
 
     // Best and latest stay, nothing else; the best one is at the root.
     let kept = |name: &str| args.output_dir.join(name).exists();
     assert!(kept(&format!("checkpoint-{best}")) && kept(&format!("checkpoint-{}", state.global_step)));
     let checkpoints = std::fs::read_dir(&args.output_dir).unwrap();
     let count = checkpoints.filter(|e| e.as_ref().unwrap().file_name().to_str().unwrap().starts_with("checkpoint-"));
-    assert_eq!(count.count(), 2);
+    assert_eq!(count.count(), if best == state.global_step { 1 } else { 2 });
     assert!(state.best_model_checkpoint.as_ref().unwrap().ends_with(&format!("checkpoint-{best}")));
     let root = Adapter::read(&report.adapter).unwrap();
     assert_eq!(root, Adapter::read(&args.output_dir.join(format!("checkpoint-{best}"))).unwrap());
