@@ -193,7 +193,7 @@ impl OldRun {
 
 /// Results of an earlier run are not mixed with, and not removed unasked.
 fn refuse_to_overwrite(args: &TrainingArguments, start: &Start, overwrite: bool) -> Result<OldRun> {
-    let checkpoints = Checkpoints { output_dir: args.output_dir.clone(), save_total_limit: args.save_total_limit };
+    let checkpoints = Checkpoints::of(&args.output_dir);
     let folder = args.output_dir.display();
     let (after, is_there) = match start {
         Start::Fresh(_) => (None, checkpoints.holds_a_run()),

@@ -52,19 +52,24 @@ impl Row<'_> {
 /// loss measures memory).
 pub fn blocking(files: &[DataFile]) -> Vec<String> {
     let rows = rows(files);
-    let folded: Vec<String> = rows.iter().map(|row| fold(&row.record.question)).collect();
+    blocking_among(files, &rows, &folded_questions(&rows))
+}
+
+fn blocking_among(files: &[DataFile], rows: &[Row], folded: &[String]) -> Vec<String> {
     let mut found: Vec<String> = files.iter().flat_map(|file| file.scan.problems.clone()).collect();
-    found.extend(shared_questions(&rows, &folded));
+    found.extend(shared_questions(rows, folded));
     found
+}
+
+fn folded_questions(rows: &[Row]) -> Vec<String> {
+    rows.iter().map(|row| fold(&row.record.question)).collect()
 }
 
 /// Everything that can be seen in the text of the rows.
 pub fn check(files: &[DataFile]) -> Findings {
     let rows = rows(files);
-    let folded: Vec<String> = rows.iter().map(|row| fold(&row.record.question)).collect();
-    let mut findings = Findings::default();
-    findings.blocking.extend(files.iter().flat_map(|file| file.scan.problems.clone()));
-    findings.blocking.extend(shared_questions(&rows, &folded));
+    let folded = folded_questions(&rows);
+    let mut findings = Findings { blocking: blocking_among(files, &rows, &folded), ..Findings::default() };
     repeated_questions(&rows, &folded, &mut findings);
     for (a, b) in near_duplicates(&folded) {
         if folded[a] != folded[b] {

@@ -16,7 +16,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::error::BadInput;
 use crate::model::Qwen2ForCausalLm;
 use crate::weights::adapter::Adapter;
-use crate::weights::adapter_config::AdapterConfig;
+use crate::weights::adapter_config::{AdapterConfig, CONFIG_FILE};
 use crate::weights::generation_config::ModelGenerationConfig;
 use crate::weights::hub::{self, HubSettings};
 use crate::weights::model::ModelFolder;
@@ -52,15 +52,16 @@ impl ModelChoice {
 
     fn base_and_adapter(config: &RunConfig, mode: Mode, hub: &HubSettings) -> Result<Self> {
         let folder = &config.inference.adapter_path;
-        let is_there = folder.join("adapter_config.json").exists();
+        let is_there = folder.join(CONFIG_FILE).exists();
         if mode == Mode::Lora && !is_there {
             bad_input!("there is no adapter in {}; run `qwen-lora train` first", folder.display());
         }
-        let recorded = if is_there { AdapterConfig::recorded_base(folder)? } else { None };
         let mut warnings = Vec::new();
-        let base_name = match is_there {
-            true => base_of(recorded.as_deref(), &config.model_name, &config.inference, &mut warnings),
-            false => config.inference.base_model_name.clone(),
+        let base_name = if is_there {
+            let recorded = AdapterConfig::recorded_base(folder)?;
+            base_of(recorded.as_deref(), &config.model_name, &config.inference, &mut warnings)
+        } else {
+            config.inference.base_model_name.clone()
         };
         let base = ModelFolder::open(&hub::resolve(&base_name, hub)?)?;
         // The tokenizer that the adapter was trained with lies beside it.

@@ -8,7 +8,7 @@ use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, Flex};
-use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive, backend::Backend};
+use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive, backend::Backend, backend::BackendTypes};
 use burn_flex::FlexTensor;
 
 /// An operation on matrices `[tokens, features]` in f32, with its gradient. What isn't differentiated (frozen weights,
@@ -53,6 +53,9 @@ fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> B::FloatTensor
     tensor.into_primitive().tensor()
 }
 
+/// A float tensor of Flex under autodiff.
+type Tracked = <Autodiff<Flex> as BackendTypes>::FloatTensorPrimitive;
+
 fn is_autodiff_flex<B: Backend>() -> bool {
     std::any::TypeId::of::<B>() == std::any::TypeId::of::<Autodiff<Flex>>()
 }
@@ -69,10 +72,7 @@ pub fn flex_values<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<
     let tensor = if is_flex::<B>() {
         same_type::<_, FlexTensor>(primitive(tensor.clone()))?
     } else if is_autodiff_flex::<B>() {
-        same_type::<_, <Autodiff<Flex> as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive>(primitive(
-            tensor.clone(),
-        ))?
-        .primitive
+        same_type::<_, Tracked>(primitive(tensor.clone()))?.primitive
     } else {
         return None;
     };
@@ -85,13 +85,9 @@ pub fn flex_matrix<B: Backend>(tensor: &Tensor<B, 2>) -> Option<Matrix> {
 }
 
 /// Back to a generic tensor, on a backend for which [`flex_matrix`] gave one without autodiff.
-pub fn from_flex<B: Backend, const D: usize>(tensor: FlexTensor) -> Tensor<B, D> {
-    let primitive = same_type::<_, B::FloatTensorPrimitive>(tensor).expect("the backend is Flex");
-    Tensor::from_primitive(TensorPrimitive::Float(primitive))
-}
-
 pub fn from_matrix<B: Backend>(matrix: Matrix) -> Tensor<B, 2> {
-    from_flex(matrix.tensor)
+    let primitive = same_type::<_, B::FloatTensorPrimitive>(matrix.tensor).expect("the backend is Flex");
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
 /// Runs an operation on Flex, with a node in the graph under autodiff; gives the inputs back on other backends and
@@ -107,7 +103,6 @@ pub fn run<B: Backend, O: FlexOp<N>, const N: usize>(
         let inputs = inputs.map(|input| Matrix::new(same_type(primitive(input)).expect("the backend is Flex")));
         return Ok(from_matrix(op.forward(inputs.each_ref())));
     }
-    type Tracked = <Autodiff<Flex> as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
     let inputs = inputs.map(|input| same_type::<_, Tracked>(primitive(input)).expect("the backend is Autodiff<Flex>"));
     let nodes = inputs.each_ref().map(|input| input.node.clone());
     let matrices = inputs.each_ref().map(|input| Matrix::new(input.primitive.clone()));

@@ -53,6 +53,11 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
+    /// Those in a folder, to look at: no limit is kept.
+    pub fn of(output_dir: &Path) -> Self {
+        Self { output_dir: output_dir.to_path_buf(), save_total_limit: None }
+    }
+
     pub fn path(&self, step: usize) -> PathBuf {
         self.output_dir.join(format!("checkpoint-{step}"))
     }

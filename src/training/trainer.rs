@@ -109,8 +109,8 @@ fn bring_best(state: &mut TrainerState, resumed: &Path, output_dir: &Path, monit
     let Some(best) = state.best_global_step else {
         return Ok(());
     };
-    let wanted = Checkpoints { output_dir: output_dir.to_path_buf(), save_total_limit: None }.path(best);
-    let sibling = resumed.with_file_name(format!("checkpoint-{best}"));
+    let wanted = Checkpoints::of(output_dir).path(best);
+    let sibling = Checkpoints::of(resumed.parent().unwrap_or(Path::new(""))).path(best);
     let recorded = state.best_model_checkpoint.clone().map(PathBuf::from);
     let found = [Some(sibling), recorded].into_iter().flatten().find(|folder| folder.is_dir());
     match found {
@@ -246,7 +246,7 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
 fn finish(mut outcome: Outcome, args: &TrainingArguments) -> Result<TrainReport> {
     let output_dir = &args.output_dir;
     if outcome.interrupted.is_none() {
-        let checkpoints = Checkpoints { output_dir: output_dir.clone(), save_total_limit: None };
+        let checkpoints = Checkpoints::of(output_dir);
         if let (true, Some(best)) = (args.load_best_model_at_end, outcome.state.best_global_step) {
             outcome.adapter = Adapter::read(&checkpoints.path(best))?;
         }
@@ -258,6 +258,6 @@ fn finish(mut outcome: Outcome, args: &TrainingArguments) -> Result<TrainReport>
 
 /// The newest checkpoint in a folder.
 pub fn latest_checkpoint(output_dir: &Path) -> Option<PathBuf> {
-    let checkpoints = Checkpoints { output_dir: output_dir.to_path_buf(), save_total_limit: None };
+    let checkpoints = Checkpoints::of(output_dir);
     checkpoints.steps().last().map(|step| checkpoints.path(*step))
 }
