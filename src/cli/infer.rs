@@ -16,7 +16,7 @@ use super::{ModeArgs, Session, signals};
 use crate::backend::Job;
 use crate::bad_input;
 use crate::data::tokenizer::Tokenizer;
-use crate::inference::chat::{Mode, answer};
+use crate::inference::chat::{Mode, Progress, answer};
 use crate::inference::choice::ModelChoice;
 use crate::inference::generation::GenerationConfig;
 use crate::model::Qwen2ForCausalLm;
@@ -86,12 +86,11 @@ impl Job for Infer<'_> {
 
     fn run<B: AutodiffBackend>(mut self, device: B::Device, dtype: DType) -> Result<()> {
         let model = self.choice.load::<B>(&device, dtype).valid();
-        for question in self.questions {
-            let object = print_answer(&model, &self.choice.tokenizer, self.generation, question, self.session.output)?;
-            self.session.output.object(&object)?;
-            self.log(&object)?;
-        }
-        Ok(())
+        let output = self.session.output;
+        print_answers(&model, &self.choice.tokenizer, self.generation, self.questions, output, |object| {
+            output.object(&object)?;
+            self.log(&object)
+        })
     }
 }
 
@@ -105,28 +104,74 @@ impl Infer<'_> {
     }
 }
 
-/// Prints the question and, as it comes, the answer; returns both with the ids behind them.
-pub fn print_answer<B: Backend>(
+/// Prints each question and, as it comes, its answer; `on_answer` gets both with the ids behind them. Questions are
+/// answered side by side but printed one after the other.
+pub fn print_answers<B: Backend>(
     model: &Qwen2ForCausalLm<B>,
     tokenizer: &Tokenizer,
     generation: &GenerationConfig,
-    question: &str,
+    questions: &[String],
     output: Output,
-) -> Result<Value> {
-    output.text(&format!("Question: {question}\nAnswer: "))?;
-    let mut printed = Ok(());
-    let answer = answer(model, tokenizer, generation, question, |piece| {
-        printed = output.text(piece);
-        printed.is_ok()
-    })?;
-    printed?;
-    output.text("\n\n")?;
-    Ok(json!({
-        "question": question,
-        "answer": answer.text,
-        "prompt_token_ids": answer.prompt_token_ids,
-        "token_ids": answer.token_ids,
-        "finish_reason": answer.finish_reason.as_str(),
-        "tokens_per_second": answer.tokens_per_second,
-    }))
+    on_answer: impl FnMut(Value) -> Result<()>,
+) -> Result<()> {
+    let mut printer =
+        InOrder { questions, output, on_answer, current: 0, waiting: vec![Waiting::default(); questions.len()] };
+    let mut printed = printer.begin();
+    if printed.is_ok() {
+        answer(model, tokenizer, generation, questions, |progress| {
+            printed = printer.hear(progress);
+            printed.is_ok()
+        })?;
+    }
+    printed
+}
+
+/// Prints one answer at a time and keeps the others until their turn.
+struct InOrder<'a, F> {
+    questions: &'a [String],
+    output: Output,
+    on_answer: F,
+    /// The question whose answer is being printed.
+    current: usize,
+    waiting: Vec<Waiting>,
+}
+
+/// What is known of an answer that is not printed yet.
+#[derive(Clone, Default)]
+struct Waiting {
+    text: String,
+    finished: Option<Value>,
+}
+
+impl<F: FnMut(Value) -> Result<()>> InOrder<'_, F> {
+    fn begin(&self) -> Result<()> {
+        self.output.text(&format!("Question: {}\nAnswer: ", self.questions[self.current]))
+    }
+
+    fn hear(&mut self, progress: Progress) -> Result<()> {
+        match progress {
+            Progress::Text(number, piece) if number == self.current => self.output.text(piece)?,
+            Progress::Text(number, piece) => self.waiting[number].text.push_str(piece),
+            Progress::Finished(number, answer) => {
+                self.waiting[number].finished = Some(json!({
+                    "question": self.questions[number],
+                    "answer": answer.text,
+                    "prompt_token_ids": answer.prompt_token_ids,
+                    "token_ids": answer.token_ids,
+                    "finish_reason": answer.finish_reason.as_str(),
+                    "tokens_per_second": answer.tokens_per_second,
+                }));
+            }
+        }
+        while let Some(object) = self.waiting.get_mut(self.current).and_then(|waiting| waiting.finished.take()) {
+            self.output.text("\n\n")?;
+            (self.on_answer)(object)?;
+            self.current += 1;
+            if self.current < self.questions.len() {
+                self.begin()?;
+                self.output.text(&self.waiting[self.current].text)?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -12,7 +12,7 @@ use burn::train::Interrupter;
 use clap::Args;
 use serde_json::json;
 
-use super::infer::print_answer;
+use super::infer::print_answers;
 use super::progress::{RunFacts, Watcher};
 use super::{CommonArgs, Session, output, signals};
 use crate::backend::{Device, Job, cpu_flops};
@@ -293,7 +293,8 @@ impl Job for Train<'_> {
             let generation = GenerationConfig::resolve(arguments, &defaults, &[tokenizer.eos_token_id]);
             let mut generation = generation.map_err(BadInput)?;
             generation.max_new_tokens = generation.max_new_tokens.min(SAMPLE_TOKENS);
-            print_answer(&model, tokenizer, &generation, question, session.output)?;
+            let question = std::slice::from_ref(question);
+            print_answers(&model, tokenizer, &generation, question, session.output, |_| Ok(()))?;
         }
         Ok(report)
     }

@@ -87,46 +87,76 @@ pub struct Answer {
     pub tokens_per_second: f64,
 }
 
-/// Answers a question in the form that the model was trained on. `on_text` gets each piece of the answer as soon as
-/// it is known; it returns whether to go on.
+/// What becomes known while questions are answered.
+pub enum Progress<'a> {
+    /// The next piece of an answer, by the question's number.
+    Text(usize, &'a str),
+    Finished(usize, &'a Answer),
+}
+
+/// Questions answered at once. More would keep a CPU no busier, and a GPU's cache of keys and values small.
+const AT_ONCE: usize = 8;
+
+/// Answers questions in the form that the model was trained on, several at once. `on_progress` hears of each piece as
+/// soon as it is known; it returns whether to go on.
 pub fn answer<B: Backend>(
     model: &Qwen2ForCausalLm<B>,
     tokenizer: &Tokenizer,
     config: &GenerationConfig,
-    question: &str,
-    mut on_text: impl FnMut(&str) -> bool,
-) -> Result<Answer> {
-    let prompt_token_ids = tokenizer.encode(&template::prompt(question))?;
+    questions: &[String],
+    mut on_progress: impl FnMut(Progress) -> bool,
+) -> Result<Vec<Answer>> {
+    let prompts = questions.iter().map(|q| prompt_ids(model, tokenizer, q)).collect::<Result<Vec<_>>>()?;
+    let mut answers = Vec::new();
+    for prompts in prompts.chunks(AT_ONCE) {
+        let first = answers.len();
+        let started = Instant::now();
+        let mut generator = Generator::new(model, prompts, config);
+        let mut texts: Vec<AnswerText> = prompts.iter().map(|_| AnswerText::default()).collect();
+        let mut finished: Vec<Option<Answer>> = prompts.iter().map(|_| None).collect();
+        while let Some(extended) = generator.next() {
+            for number in extended {
+                let sequence = &generator.sequences()[number];
+                let text = &mut texts[number];
+                if let Some(piece) = text.extend(tokenizer, sequence.generated())?
+                    && !on_progress(Progress::Text(first + number, &piece))
+                {
+                    return Ok(answers);
+                }
+                let Some(finish_reason) = sequence.finish_reason() else { continue };
+                if let Some(piece) = text.finish(tokenizer, sequence.generated())?
+                    && !on_progress(Progress::Text(first + number, &piece))
+                {
+                    return Ok(answers);
+                }
+                let answer = Answer {
+                    text: text.shown.clone(),
+                    prompt_token_ids: prompts[number].clone(),
+                    token_ids: sequence.generated().to_vec(),
+                    finish_reason,
+                    tokens_per_second: sequence.generated().len() as f64 / started.elapsed().as_secs_f64(),
+                };
+                if !on_progress(Progress::Finished(first + number, &answer)) {
+                    return Ok(answers);
+                }
+                finished[number] = Some(answer);
+            }
+        }
+        answers.extend(finished.into_iter().flatten());
+    }
+    Ok(answers)
+}
+
+fn prompt_ids<B: Backend>(model: &Qwen2ForCausalLm<B>, tokenizer: &Tokenizer, question: &str) -> Result<Vec<u32>> {
+    let ids = tokenizer.encode(&template::prompt(question))?;
     let vocabulary = model.vocab_size();
-    if let Some(id) = prompt_token_ids.iter().find(|id| **id as usize >= vocabulary) {
+    if let Some(id) = ids.iter().find(|id| **id as usize >= vocabulary) {
         bad_input!("the tokenizer gives id {id}, but the model's vocabulary ends at {vocabulary}");
     }
-    if prompt_token_ids.len() > model.max_positions() {
-        bad_input!(
-            "the question has {} tokens; the model takes {} positions",
-            prompt_token_ids.len(),
-            model.max_positions()
-        );
+    if ids.len() > model.max_positions() {
+        bad_input!("the question has {} tokens; the model takes {} positions", ids.len(), model.max_positions());
     }
-    let started = Instant::now();
-    let mut generator = Generator::new(model, &prompt_token_ids, config);
-    let mut text = AnswerText::default();
-    let mut go_on = true;
-    while go_on && generator.next().is_some() {
-        if let Some(piece) = text.extend(tokenizer, generator.generated())? {
-            go_on = on_text(&piece);
-        }
-    }
-    if let Some(piece) = text.finish(tokenizer, generator.generated())? {
-        on_text(&piece);
-    }
-    Ok(Answer {
-        text: text.shown,
-        token_ids: generator.generated().to_vec(),
-        finish_reason: generator.finish_reason().unwrap_or(FinishReason::Length),
-        tokens_per_second: generator.generated().len() as f64 / started.elapsed().as_secs_f64(),
-        prompt_token_ids,
-    })
+    Ok(ids)
 }
 
 /// The text shown so far. A character may need several tokens: it is held back until it is whole.

@@ -1,10 +1,11 @@
-//! Token by token: an iterator over the ids that follow a prompt. It never knows text.
+//! Token by token: an iterator over the ids that follow prompts. It never knows text.
 
 use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
 
 use super::generation::GenerationConfig;
 use super::sampler::Sampler;
-use crate::model::{KvCache, Qwen2ForCausalLm, TokenBatch};
+use crate::model::{Group, KvCache, Qwen2ForCausalLm, TokenBatch};
 
 /// Why generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,34 +25,17 @@ impl FinishReason {
     }
 }
 
-/// Yields the generated ids, the end-of-sequence token included.
-pub struct Generator<'a, B: Backend> {
-    model: &'a Qwen2ForCausalLm<B>,
-    config: &'a GenerationConfig,
-    sampler: Sampler,
-    cache: KvCache<B>,
+/// A prompt and what follows it.
+pub struct Sequence {
     /// Prompt and generated ids.
     ids: Vec<u32>,
     prompt_len: usize,
+    sampler: Sampler,
     finish_reason: Option<FinishReason>,
 }
 
-impl<'a, B: Backend> Generator<'a, B> {
-    /// The prompt must not be empty.
-    pub fn new(model: &'a Qwen2ForCausalLm<B>, prompt_ids: &[u32], config: &'a GenerationConfig) -> Self {
-        assert!(!prompt_ids.is_empty(), "a prompt has at least one token");
-        Self {
-            model,
-            config,
-            sampler: Sampler::new(config),
-            cache: KvCache::new(model.num_hidden_layers()),
-            ids: prompt_ids.to_vec(),
-            prompt_len: prompt_ids.len(),
-            finish_reason: None,
-        }
-    }
-
-    /// The ids generated so far.
+impl Sequence {
+    /// The ids generated so far, the end-of-sequence token included.
     pub fn generated(&self) -> &[u32] {
         &self.ids[self.prompt_len..]
     }
@@ -60,35 +44,112 @@ impl<'a, B: Backend> Generator<'a, B> {
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.finish_reason
     }
+}
 
-    /// Logits of the token that follows all ids, computing only those that the cache does not hold.
+/// Continues several prompts at once: each weight is read once for all of them. Every prompt gets the tokens that it
+/// would get alone.
+///
+/// Yields, step by step, the numbers of the sequences that got a token.
+pub struct Generator<'a, B: Backend> {
+    model: &'a Qwen2ForCausalLm<B>,
+    config: &'a GenerationConfig,
+    cache: KvCache<B>,
+    sequences: Vec<Sequence>,
+    /// The sequences that are not finished, in the order of the cache's rows.
+    active: Vec<usize>,
+}
+
+impl<'a, B: Backend> Generator<'a, B> {
+    /// No prompt may be empty, or longer than the model's positions.
+    pub fn new(model: &'a Qwen2ForCausalLm<B>, prompts: &[Vec<u32>], config: &'a GenerationConfig) -> Self {
+        assert!(prompts.iter().all(|prompt| !prompt.is_empty()), "a prompt has at least one token");
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let sequence = |prompt: &Vec<u32>| Sequence {
+            ids: prompt.clone(),
+            prompt_len: prompt.len(),
+            sampler: Sampler::new(config),
+            finish_reason: None,
+        };
+        Self {
+            model,
+            config,
+            cache: KvCache::new(model.num_hidden_layers(), longest + config.max_new_tokens),
+            sequences: prompts.iter().map(sequence).collect(),
+            active: (0..prompts.len()).collect(),
+        }
+    }
+
+    pub fn sequences(&self) -> &[Sequence] {
+        &self.sequences
+    }
+
+    /// Logits of the token that follows each active sequence, `[active, vocab]`, computing only what the cache does not
+    /// hold.
     fn next_logits(&mut self) -> Vec<f32> {
-        let new: Vec<i32> = self.ids[self.cache.len()..].iter().map(|id| *id as i32).collect();
-        let last = new.len() - 1;
-        let hidden = self.model.model.forward(&TokenBatch::single(new), Some(&mut self.cache), None);
-        let logits = self.model.logits(hidden.narrow(0, last, 1)); // only the last position goes through the head
-        logits.into_data().convert::<f32>().into_vec().expect("the data was converted to f32")
+        let first_pass = self.cache.past().slots == 0;
+        let mut batch = TokenBatch { input_ids: Vec::new(), groups: Vec::new() };
+        for number in &self.active {
+            let ids = &self.sequences[*number].ids;
+            let new = if first_pass { ids.as_slice() } else { &ids[ids.len() - 1..] };
+            batch.input_ids.extend(new.iter().map(|id| *id as i32));
+            match batch.groups.last_mut() {
+                Some(group) if group.len == new.len() => group.rows += 1,
+                _ => batch.groups.push(Group { rows: 1, len: new.len() }),
+            }
+        }
+        let hidden = self.model.model.forward(&batch, Some(&mut self.cache), None);
+        // Only each sequence's last position goes through the head.
+        let ends = batch.row_lengths().scan(0, |end, len| {
+            *end += len;
+            Some(*end as i32 - 1)
+        });
+        let ends = TensorData::new(ends.collect::<Vec<_>>(), [self.active.len()]);
+        let hidden = hidden.clone().select(0, Tensor::<B, 1, Int>::from_data(ends, &hidden.device()));
+        self.model.logits(hidden).into_data().convert::<f32>().into_vec().expect("the data was converted to f32")
+    }
+
+    /// Lets go of sequences that are finished or have no room left.
+    fn retire(&mut self) {
+        let (max_new_tokens, positions) = (self.config.max_new_tokens, self.model.max_positions());
+        let mut kept = Vec::new();
+        for (row, number) in self.active.iter().enumerate() {
+            let sequence = &mut self.sequences[*number];
+            let full = sequence.generated().len() >= max_new_tokens || sequence.ids.len() > positions;
+            if full && sequence.finish_reason.is_none() {
+                sequence.finish_reason = Some(FinishReason::Length);
+            }
+            if sequence.finish_reason.is_none() {
+                kept.push(row);
+            }
+        }
+        if kept.len() < self.active.len() {
+            self.active = kept.iter().map(|row| self.active[*row]).collect();
+            if !kept.is_empty() {
+                self.cache.keep(&kept);
+            }
+        }
     }
 }
 
 impl<B: Backend> Iterator for Generator<'_, B> {
-    type Item = u32;
+    type Item = Vec<usize>;
 
-    fn next(&mut self) -> Option<u32> {
-        if self.finish_reason.is_some() {
-            return None;
-        }
-        let full = self.ids.len() > self.model.max_positions();
-        if self.generated().len() >= self.config.max_new_tokens || full {
-            self.finish_reason = Some(FinishReason::Length);
+    fn next(&mut self) -> Option<Vec<usize>> {
+        if self.active.is_empty() {
             return None;
         }
         let mut logits = self.next_logits();
-        let id = self.sampler.next(&mut logits, &self.ids);
-        self.ids.push(id);
-        if self.config.eos_token_ids.contains(&id) {
-            self.finish_reason = Some(FinishReason::Stop);
+        let vocab = logits.len() / self.active.len();
+        let extended = self.active.clone();
+        for (logits, number) in logits.chunks_exact_mut(vocab).zip(&extended) {
+            let sequence = &mut self.sequences[*number];
+            let id = sequence.sampler.next(logits, &sequence.ids);
+            sequence.ids.push(id);
+            if self.config.eos_token_ids.contains(&id) {
+                sequence.finish_reason = Some(FinishReason::Stop);
+            }
         }
-        Some(id)
+        self.retire();
+        Some(extended)
     }
 }

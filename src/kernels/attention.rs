@@ -1,15 +1,18 @@
-//! Rotary positions and causal attention of whole rows, from positions 0 on: nothing of size len x len is kept.
+//! Rotary positions and causal attention: of whole rows, with a gradient and nothing of size len x len kept; and of new
+//! tokens to those in a cache.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
-use burn::tensor::{DType, Tensor, activation::softmax, backend::Backend};
+use burn::tensor::{DType, Tensor, TensorData, activation::softmax, backend::Backend};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::math;
-use super::op::{FlexOp, Matrix, run};
+use super::op::{FlexOp, Matrix, flex_matrix, from_matrix, run, update};
+use crate::model::kv_cache::Past;
 use crate::model::layout::Group;
-use crate::model::rotary::{RotaryTables, RotaryWindow};
+use crate::model::rotary::{RotaryEmbedding, RotaryTables, RotaryWindow};
 
 /// How the columns of queries, keys and values fall into heads, and the tokens into rows.
 #[derive(Debug, Clone)]
@@ -20,31 +23,98 @@ pub struct AttentionShape {
     pub head_dim: usize,
 }
 
+/// What one pass's attention needs in every layer.
+#[derive(Debug)]
+pub struct AttentionPass<B: Backend> {
+    shape: AttentionShape,
+    /// What a cache held before the pass.
+    past: Past,
+    rotary: RotaryEmbedding<B>,
+    windows: OnceCell<Vec<Window<B>>>,
+}
+
+/// For the tokens of one group: the angles of their positions, and what is added to the scores, 0 where a query may look
+/// and -inf where it may not; `None` where all may.
+type Window<B> = (RotaryWindow<B>, Option<Tensor<B, 4>>);
+
+impl<B: Backend> AttentionPass<B> {
+    pub fn new(shape: AttentionShape, past: Past, rotary: RotaryEmbedding<B>) -> Self {
+        Self { shape, past, rotary, windows: OnceCell::new() }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.shape.groups.iter().map(|group| group.rows).sum()
+    }
+
+    pub fn kv_heads(&self) -> usize {
+        self.shape.kv_heads
+    }
+
+    pub fn head_dim(&self) -> usize {
+        self.shape.head_dim
+    }
+
+    /// Made when a layer asks for them: the fast path does not.
+    fn windows(&self) -> &[Window<B>] {
+        self.windows.get_or_init(|| {
+            let mut first = 0;
+            let window = |group: &Group| {
+                let rows = first..first + group.rows;
+                first = rows.end;
+                let starts: Vec<usize> = rows.clone().map(|row| self.past.position(row)).collect();
+                (self.rotary.windows(&starts, group.len), self.mask(rows, group.len))
+            };
+            self.shape.groups.iter().map(window).collect()
+        })
+    }
+
+    /// The additive mask of `len` new tokens in each row, `[1 or rows * kv_heads, 1, len, slots + len]`.
+    fn mask(&self, rows: Range<usize>, len: usize) -> Option<Tensor<B, 4>> {
+        let (slots, kv_heads) = (self.past.slots, self.shape.kv_heads);
+        let alike = rows.clone().all(|row| self.past.gap(row).is_empty());
+        if alike && len == 1 {
+            return None;
+        }
+        let gaps: Vec<Range<usize>> = if alike {
+            std::iter::once(0..0).collect()
+        } else {
+            rows.flat_map(|row| std::iter::repeat_n(self.past.gap(row), kv_heads)).collect()
+        };
+        let total = slots + len;
+        let mut values = Vec::with_capacity(gaps.len() * len * total);
+        for gap in &gaps {
+            for query in 0..len {
+                let sees = |slot: usize| slot <= slots + query && !gap.contains(&slot);
+                values.extend((0..total).map(|slot| if sees(slot) { 0.0 } else { f32::NEG_INFINITY }));
+            }
+        }
+        let shape = [gaps.len(), 1, len, total];
+        Some(Tensor::from_data(TensorData::new(values, shape), (&self.rotary.cos.device(), DType::F32)))
+    }
+}
+
 /// # Shapes
 /// q `[tokens, heads * head_dim]`, k and v `[tokens, kv_heads * head_dim]` -> like q
 pub fn causal_attention<B: Backend>(
     q: Tensor<B, 2>,
     k: Tensor<B, 2>,
     v: Tensor<B, 2>,
-    shape: &AttentionShape,
-    tables: &RotaryTables,
-    windows: &[(RotaryWindow<B>, Option<Tensor<B, 4>>)],
+    pass: &AttentionPass<B>,
 ) -> Tensor<B, 2> {
-    let op = AttentionOp { shape: shape.clone(), tables: tables.clone() };
-    run(op, [q, k, v]).unwrap_or_else(|[q, k, v]| composed(q, k, v, shape, windows))
+    let op = AttentionOp { shape: pass.shape.clone(), tables: pass.rotary.tables.clone() };
+    run(op, [q, k, v]).unwrap_or_else(|[q, k, v]| composed(q, k, v, pass))
 }
 
-/// For each group its rotary window and additive causal mask.
 pub fn composed<B: Backend>(
     q: Tensor<B, 2>,
     k: Tensor<B, 2>,
     v: Tensor<B, 2>,
-    shape: &AttentionShape,
-    windows: &[(RotaryWindow<B>, Option<Tensor<B, 4>>)],
+    pass: &AttentionPass<B>,
 ) -> Tensor<B, 2> {
+    let shape = &pass.shape;
     let mut offset = 0;
     let mut attended = Vec::new();
-    for (group, (rotary, mask)) in shape.groups.iter().zip(windows) {
+    for (group, (rotary, mask)) in shape.groups.iter().zip(pass.windows()) {
         let rows = |x: &Tensor<B, 2>, heads| split_heads(x.clone(), *group, offset, heads, shape.head_dim);
         let q = rotary.rotate(rows(&q, shape.heads));
         let k = rotary.rotate(rows(&k, shape.kv_heads));
@@ -54,8 +124,63 @@ pub fn composed<B: Backend>(
     if attended.len() == 1 { attended.remove(0) } else { Tensor::cat(attended, 0) }
 }
 
+/// A layer's keys (rotated) and values, `[rows, kv_heads, capacity, head_dim]`.
+pub type LayerCache<B> = (Tensor<B, 4>, Tensor<B, 4>);
+
+/// Attention of a pass's tokens to those in a cache and to those before them in their row; the cache then holds them
+/// too. Not differentiated.
+///
+/// # Shapes
+/// As [`causal_attention`].
+pub fn cached_attention<B: Backend>(
+    q: Tensor<B, 2>,
+    k: Tensor<B, 2>,
+    v: Tensor<B, 2>,
+    (keys, values): LayerCache<B>,
+    pass: &AttentionPass<B>,
+) -> (Tensor<B, 2>, LayerCache<B>) {
+    let (Some(new_q), Some(new_k), Some(new_v)) = (flex_matrix(&q), flex_matrix(&k), flex_matrix(&v)) else {
+        return composed_cached(q, k, v, (keys, values), pass);
+    };
+    let columns = new_q.columns;
+    let mut output = vec![0.0; new_q.values().len()];
+    let attend = |[keys, values]: [&mut [f32]; 2]| {
+        attend_cached([&new_q, &new_k, &new_v], keys, values, pass, &mut output);
+    };
+    match update([keys, values], attend) {
+        Ok([keys, values]) => (from_matrix(Matrix::from_vec(output, columns)), (keys, values)),
+        Err([keys, values]) => composed_cached(q, k, v, (keys, values), pass),
+    }
+}
+
+pub fn composed_cached<B: Backend>(
+    q: Tensor<B, 2>,
+    k: Tensor<B, 2>,
+    v: Tensor<B, 2>,
+    (mut keys, mut values): LayerCache<B>,
+    pass: &AttentionPass<B>,
+) -> (Tensor<B, 2>, LayerCache<B>) {
+    let AttentionShape { groups, heads, kv_heads, head_dim } = &pass.shape;
+    let slots = pass.past.slots;
+    let (mut offset, mut first) = (0, 0);
+    let mut attended = Vec::new();
+    for (group, (rotary, mask)) in groups.iter().zip(pass.windows()) {
+        let rows = |x: &Tensor<B, 2>, heads| split_heads(x.clone(), *group, offset, heads, *head_dim);
+        let q = rotary.rotate(rows(&q, *heads));
+        let place = [first..first + group.rows, 0..*kv_heads, slots..slots + group.len, 0..*head_dim];
+        keys = keys.slice_assign(place.clone(), rotary.rotate(rows(&k, *kv_heads)));
+        values = values.slice_assign(place.clone(), rows(&v, *kv_heads));
+        let seen = [place[0].clone(), place[1].clone(), 0..slots + group.len, 0..*head_dim];
+        attended.push(attend(q, keys.clone().slice(seen.clone()), values.clone().slice(seen), mask.as_ref()));
+        offset += group.tokens();
+        first += group.rows;
+    }
+    let attended = if attended.len() == 1 { attended.remove(0) } else { Tensor::cat(attended, 0) };
+    (attended, (keys, values))
+}
+
 /// `[all tokens, heads * head_dim]` -> `[rows, heads, len, head_dim]` of one group
-pub fn split_heads<B: Backend>(
+fn split_heads<B: Backend>(
     x: Tensor<B, 2>,
     group: Group,
     offset: usize,
@@ -70,12 +195,7 @@ pub fn split_heads<B: Backend>(
 ///
 /// # Shapes
 /// q `[rows, heads, len, head_dim]`, k and v `[rows, kv_heads, total, head_dim]` -> `[rows * len, heads * head_dim]`
-pub fn attend<B: Backend>(
-    q: Tensor<B, 4>,
-    k: Tensor<B, 4>,
-    v: Tensor<B, 4>,
-    mask: Option<&Tensor<B, 4>>,
-) -> Tensor<B, 2> {
+fn attend<B: Backend>(q: Tensor<B, 4>, k: Tensor<B, 4>, v: Tensor<B, 4>, mask: Option<&Tensor<B, 4>>) -> Tensor<B, 2> {
     let [rows, heads, len, head_dim] = q.dims();
     let [_, kv_heads, total, _] = k.dims();
     let (batch, group) = (rows * kv_heads, heads / kv_heads);
@@ -126,7 +246,7 @@ impl AttentionOp {
             .collect()
     }
 
-    fn row<'a>(&'a self, [q, k, v]: [&'a Matrix; 3], row: &Range<usize>) -> Row<'a> {
+    fn row<'a>(&'a self, [q, k, v]: [&'a Matrix; 3], row: &Range<usize>, start: usize) -> Row<'a> {
         let part = |m: &'a Matrix| &m.values()[row.start * m.columns..row.end * m.columns];
         let AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
         let half = head_dim / 2;
@@ -134,8 +254,8 @@ impl AttentionOp {
             q: part(q),
             k: part(k),
             v: part(v),
-            cos: &self.tables.cos[..row.len() * half],
-            sin: &self.tables.sin[..row.len() * half],
+            cos: &self.tables.cos[start * half..(start + row.len()) * half],
+            sin: &self.tables.sin[start * half..(start + row.len()) * half],
             len: row.len(),
             heads,
             kv_heads,
@@ -149,7 +269,7 @@ impl FlexOp<3> for AttentionOp {
         let (rows, columns) = (self.rows(), inputs[0].columns);
         let mut output = vec![0.0; inputs[0].values().len()];
         let parts = Self::split(&rows, &mut output, columns);
-        rows.par_iter().zip(parts).for_each(|(row, output)| forward_row(&self.row(inputs, row), output));
+        rows.par_iter().zip(parts).for_each(|(row, output)| forward_row(&self.row(inputs, row, 0), output));
         Matrix::from_vec(output, columns)
     }
 
@@ -165,7 +285,7 @@ impl FlexOp<3> for AttentionOp {
             .collect::<Vec<_>>();
         rows.par_iter().zip(parts).for_each(|(row, ((dq, dk), dv))| {
             let d_output = &gradient.values()[row.start * columns[0]..row.end * columns[0]];
-            backward_row(&self.row(inputs, row), d_output, dq, dk, dv);
+            backward_row(&self.row(inputs, row, 0), d_output, dq, dk, dv);
         });
         let [dq, dk, dv] = gradients;
         [Matrix::from_vec(dq, columns[0]), Matrix::from_vec(dk, columns[1]), Matrix::from_vec(dv, columns[2])]
@@ -318,4 +438,93 @@ fn backward_row(row: &Row, d_output: &[f32], dq: &mut [f32], dk: &mut [f32], dv:
             row.rotate(d_key, position, -1.0, &mut dk[start..start + dim]);
         }
     }
+}
+
+/// Multiplications below which other threads are not worth waking.
+const WORTH_THREADS: usize = 1 << 17;
+
+/// One row's new tokens, and where they stand in the cache.
+struct NewTokens<'a> {
+    row: Row<'a>,
+    slot: usize,
+    gap: Range<usize>,
+}
+
+fn attend_cached<B: Backend>(
+    [q, k, v]: [&Matrix; 3],
+    keys: &mut [f32],
+    values: &mut [f32],
+    pass: &AttentionPass<B>,
+    output: &mut [f32],
+) {
+    let op = AttentionOp { shape: pass.shape.clone(), tables: pass.rotary.tables.clone() };
+    let (ranges, kv_heads) = (op.rows(), pass.shape.kv_heads);
+    let rows: Vec<NewTokens> = ranges
+        .iter()
+        .enumerate()
+        .map(|(number, range)| {
+            let row = op.row([q, k, v], range, pass.past.position(number));
+            NewTokens { row, slot: pass.past.slots, gap: pass.past.gap(number) }
+        })
+        .collect();
+    let size = keys.len() / (rows.len() * kv_heads);
+    let caches = keys.chunks_exact_mut(size).zip(values.chunks_exact_mut(size));
+    let heads = rows.iter().flat_map(|row| (0..kv_heads).map(move |kv_head| (row, kv_head)));
+    let tasks: Vec<_> = heads.zip(caches).collect();
+    let longest = ranges.iter().map(Range::len).max().unwrap_or(0);
+    let run = |((row, kv_head), (keys, values)): ((&NewTokens, usize), (&mut [f32], &mut [f32]))| {
+        cached_head(row, kv_head, keys, values)
+    };
+    let parts: Vec<Vec<f32>> = if q.values().len() * (pass.past.slots + longest) < WORTH_THREADS {
+        tasks.into_iter().map(run).collect()
+    } else {
+        tasks.into_par_iter().map(run).collect()
+    };
+    // [row][kv_head][new, heads of the kv head] -> [tokens, heads]
+    let width = q.columns / kv_heads;
+    for (number, part) in parts.iter().enumerate() {
+        let (range, kv_head) = (&ranges[number / kv_heads], number % kv_heads);
+        for (token, values) in range.clone().zip(part.chunks_exact(width)) {
+            let start = token * q.columns + kv_head * width;
+            output[start..start + width].copy_from_slice(values);
+        }
+    }
+}
+
+/// Appends one head's keys and values and attends to all that are visible; `[new, heads of the kv head * head_dim]`.
+#[multiversion(targets = "simd")]
+fn cached_head(new: &NewTokens, kv_head: usize, keys: &mut [f32], values: &mut [f32]) -> Vec<f32> {
+    let NewTokens { row, slot, gap } = new;
+    let (dim, group) = (row.head_dim, row.heads / row.kv_heads);
+    let places = slot * dim..(slot + row.len) * dim;
+    let new_places = keys[places.clone()].chunks_exact_mut(dim).zip(values[places].chunks_exact_mut(dim));
+    for (position, (key, value)) in new_places.enumerate() {
+        row.rotate(row.at(row.k, row.kv_heads, position, kv_head), position, 1.0, key);
+        value.copy_from_slice(row.at(row.v, row.kv_heads, position, kv_head));
+    }
+    let scale = 1.0 / (dim as f32).sqrt();
+    let (mut query, mut output) = (vec![0.0; dim], vec![0.0; row.len * group * dim]);
+    let mut weights = vec![0.0; slot + row.len];
+    for position in 0..row.len {
+        let weights = &mut weights[..slot + position + 1];
+        for head in 0..group {
+            row.rotate(row.at(row.q, row.heads, position, kv_head * group + head), position, 1.0, &mut query);
+            for (weight, key) in weights.iter_mut().zip(keys.chunks_exact(dim)) {
+                *weight = math::dot(&query, key) * scale;
+            }
+            weights[gap.clone()].fill(f32::NEG_INFINITY);
+            let max = math::max(weights);
+            for weight in weights.iter_mut() {
+                *weight = math::exp(*weight - max);
+            }
+            weights[gap.clone()].fill(0.0);
+            let total = math::sum(weights, |weight| weight);
+            let start = (position * group + head) * dim;
+            let output = &mut output[start..start + dim];
+            for (weight, value) in weights.iter().zip(values.chunks_exact(dim)) {
+                math::axpy(output, weight / total, value);
+            }
+        }
+    }
+    output
 }

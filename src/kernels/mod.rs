@@ -6,20 +6,26 @@
 
 mod attention;
 mod cross_entropy;
+mod linear;
 mod math;
+mod matmul;
 mod op;
 mod rms_norm;
 mod swiglu;
 
-pub use attention::{AttentionShape, attend, causal_attention, split_heads};
+pub use attention::{AttentionPass, AttentionShape, LayerCache, cached_attention, causal_attention};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
+pub use linear::{Branch, linear, linear_backward, lora_linear, widens_bf16};
 pub use rms_norm::rms_norm;
 pub use swiglu::swiglu;
 
 /// The slow twins, for tests.
 pub mod composed {
     pub use super::attention::composed as causal_attention;
+    pub use super::attention::composed_cached as cached_attention;
     pub use super::cross_entropy::composed as cross_entropy;
+    pub use super::linear::composed as linear;
+    pub use super::linear::composed_lora as lora_linear;
     pub use super::rms_norm::composed as rms_norm;
     pub use super::swiglu::composed as swiglu;
 }

@@ -10,10 +10,16 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive, backend::Backend, backend::BackendTypes};
 use burn_flex::FlexTensor;
+use half::bf16;
+
+use super::matmul::{View, Weights};
 
 /// An operation on matrices `[tokens, features]` in f32, with its gradient. What isn't differentiated (frozen weights,
 /// shapes) lies in `self`.
 pub trait FlexOp<const N: usize>: Clone + Debug + Send + 'static {
+    /// Whether the gradient depends on the inputs' values: if not, they are let go, and `backward` gets empty matrices.
+    const KEEPS_INPUTS: bool = true;
+
     fn forward(&self, inputs: [&Matrix; N]) -> Matrix;
     /// The gradient of each input, from the gradient of the output.
     fn backward(&self, inputs: [&Matrix; N], gradient: &Matrix) -> [Matrix; N];
@@ -41,6 +47,38 @@ impl Matrix {
     pub fn values(&self) -> &[f32] {
         self.tensor.as_slice().expect("a matrix is contiguous")
     }
+
+    pub fn view(&self) -> View<'_> {
+        View::new(self.values(), self.columns)
+    }
+
+    pub fn into_vec(self) -> Vec<f32> {
+        self.tensor.into_data().into_vec().expect("a matrix holds f32")
+    }
+}
+
+/// A matrix that isn't differentiated, f32 or bf16, in Flex's memory.
+#[derive(Debug, Clone)]
+pub struct Frozen {
+    tensor: FlexTensor,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+impl Frozen {
+    /// `None` off the fast path.
+    pub fn new<B: Backend>(tensor: &Tensor<B, 2>) -> Option<Self> {
+        let [rows, columns] = tensor.dims();
+        let is_read = matches!(tensor.dtype(), DType::F32 | DType::BF16);
+        Some(Self { tensor: if is_read { flex_tensor(tensor)? } else { return None }, rows, columns })
+    }
+
+    pub fn values(&self) -> Weights<'_> {
+        match self.tensor.dtype() {
+            DType::BF16 => Weights::Bf16(self.tensor.as_slice::<bf16>().expect("a matrix is contiguous")),
+            _ => Weights::F32(self.tensor.as_slice().expect("a matrix is contiguous")),
+        }
+    }
 }
 
 /// Moves a value to another type that is the same type.
@@ -64,11 +102,34 @@ fn is_flex<B: Backend>() -> bool {
     std::any::TypeId::of::<B>() == std::any::TypeId::of::<Flex>()
 }
 
+/// Whether this is a backend with a fast path.
+pub fn is_fast<B: Backend>() -> bool {
+    is_flex::<B>() || is_autodiff_flex::<B>()
+}
+
 /// The values of a tensor that isn't differentiated, where the backend is Flex and they are f32.
 pub fn flex_values<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {
-    if tensor.dtype() != DType::F32 {
-        return None;
+    if tensor.dtype() == DType::F32 { flex_tensor(tensor) } else { None }
+}
+
+/// Changes tensors' values in place, where the backend is Flex without autodiff and they are f32; gives the tensors back
+/// elsewhere.
+pub fn update<B: Backend, const D: usize, const N: usize>(
+    tensors: [Tensor<B, D>; N],
+    change: impl FnOnce([&mut [f32]; N]),
+) -> Result<[Tensor<B, D>; N], [Tensor<B, D>; N]> {
+    if !is_flex::<B>() || tensors.iter().any(|tensor| tensor.dtype() != DType::F32) {
+        return Err(tensors);
     }
+    let mut values = tensors.map(|tensor| same_type::<_, FlexTensor>(primitive(tensor)).expect("the backend is Flex"));
+    change(values.each_mut().map(|values| values.storage_mut()));
+    Ok(values.map(|values| {
+        let primitive = same_type::<_, B::FloatTensorPrimitive>(values).expect("the backend is Flex");
+        Tensor::from_primitive(TensorPrimitive::Float(primitive))
+    }))
+}
+
+fn flex_tensor<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {
     let tensor = if is_flex::<B>() {
         same_type::<_, FlexTensor>(primitive(tensor.clone()))?
     } else if is_autodiff_flex::<B>() {
@@ -96,7 +157,7 @@ pub fn run<B: Backend, O: FlexOp<N>, const N: usize>(
     op: O,
     inputs: [Tensor<B, 2>; N],
 ) -> Result<Tensor<B, 2>, [Tensor<B, 2>; N]> {
-    if inputs.iter().any(|input| input.dtype() != DType::F32) || !(is_flex::<B>() || is_autodiff_flex::<B>()) {
+    if inputs.iter().any(|input| input.dtype() != DType::F32) || !is_fast::<B>() {
         return Err(inputs);
     }
     if is_flex::<B>() {
@@ -107,6 +168,7 @@ pub fn run<B: Backend, O: FlexOp<N>, const N: usize>(
     let nodes = inputs.each_ref().map(|input| input.node.clone());
     let matrices = inputs.each_ref().map(|input| Matrix::new(input.primitive.clone()));
     let output = op.forward(matrices.each_ref()).tensor;
+    let matrices = if O::KEEPS_INPUTS { matrices } else { matrices.map(|m| Matrix::from_vec(Vec::new(), m.columns)) };
     let node = Node::<O, N>(std::marker::PhantomData);
     let output = match Backward::<Flex, N>::prepare::<NoCheckpointing>(node, nodes).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => prepared.finish((op, matrices), output),

@@ -3,6 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 
+use crate::kernels::linear;
+
 /// y = x W^T + b with frozen W and b.
 ///
 /// Plain tensors, not `Param`s: autodiff never tracks them, the optimizer never sees them, no record holds them.
@@ -18,11 +20,7 @@ impl<B: Backend> Linear<B> {
     /// # Shapes
     /// `[tokens, in]` -> `[tokens, out]`
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let y = x.matmul(self.weight.clone().transpose());
-        match &self.bias {
-            Some(bias) => y + bias.clone().unsqueeze(),
-            None => y,
-        }
+        linear(x, &self.weight, self.bias.as_ref())
     }
 
     pub fn in_features(&self) -> usize {

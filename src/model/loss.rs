@@ -5,7 +5,7 @@
 
 use burn::tensor::{DType, Int, Tensor, backend::AutodiffBackend, backend::Backend};
 
-use crate::kernels::cross_entropy;
+use crate::kernels::{cross_entropy, linear, linear_backward};
 
 /// Tokens whose logits exist at the same time: 256 x 151,936 x 4 bytes = 156 MB for Qwen2.5.
 pub const CHUNK_TOKENS: usize = 256;
@@ -33,13 +33,13 @@ pub fn linear_cross_entropy<B: Backend>(
     let (mut nll, mut correct, mut gradient) = (Vec::new(), Vec::new(), Vec::new());
     for start in (0..tokens).step_by(CHUNK_TOKENS) {
         let len = CHUNK_TOKENS.min(tokens - start);
-        let logits = hidden.clone().narrow(0, start, len).matmul(head.clone().transpose()).cast(DType::F32);
+        let logits = linear(hidden.clone().narrow(0, start, len), &head, None).cast(DType::F32);
         let chunk = cross_entropy(logits, labels.clone().narrow(0, start, len), gradient_scale);
         nll.push(chunk.nll);
         correct.push(chunk.correct);
         if let Some(d_logits) = chunk.gradient {
             // Subtracted and scaled in f32 before it is rounded: softmax - onehot nearly cancels where the model is sure.
-            gradient.push(d_logits.cast(dtype).matmul(head.clone()));
+            gradient.push(linear_backward(d_logits, &head).cast(dtype));
         }
     }
     TokenLosses {

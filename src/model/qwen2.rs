@@ -3,16 +3,16 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
-use super::attention::{Attention, PassContext, causal_mask};
+use super::attention::Attention;
 use super::dropout::LoraDropout;
 use super::kv_cache::KvCache;
-use super::layout::{Group, TokenBatch};
+use super::layout::TokenBatch;
 use super::linear::Linear;
 use super::lora::{LoraLinear, TargetModule};
 use super::mlp::Mlp;
 use super::rms_norm::RmsNorm;
 use super::rotary::RotaryEmbedding;
-use crate::kernels::AttentionShape;
+use crate::kernels::{AttentionPass, AttentionShape, linear};
 
 #[derive(Module, Debug)]
 pub struct DecoderLayer<B: Backend> {
@@ -26,7 +26,7 @@ impl<B: Backend> DecoderLayer<B> {
     fn forward(
         &self,
         x: Tensor<B, 2>,
-        pass: &PassContext<B>,
+        pass: &AttentionPass<B>,
         cache: Option<(&mut KvCache<B>, usize)>,
         dropout: Option<&LoraDropout>,
     ) -> Tensor<B, 2> {
@@ -63,7 +63,7 @@ pub struct Qwen2Model<B: Backend> {
 impl<B: Backend> Qwen2Model<B> {
     /// Hidden states after the final norm.
     ///
-    /// With a cache, the batch is one group of rows that continue what the cache holds.
+    /// With a cache, the batch continues the rows that the cache holds, each by as many tokens.
     ///
     /// # Shapes
     /// `[tokens]` -> `[tokens, hidden]`
@@ -73,15 +73,16 @@ impl<B: Backend> Qwen2Model<B> {
         mut cache: Option<&mut KvCache<B>>,
         dropout: Option<&LoraDropout>,
     ) -> Tensor<B, 2> {
-        let past = cache.as_ref().map_or(0, |cache| cache.len());
-        let pass = self.pass_context(batch, past);
+        let past = cache.as_ref().map(|cache| cache.past().clone()).unwrap_or_default();
+        let shape = AttentionShape { groups: batch.groups.clone(), ..self.heads.clone() };
+        let pass = AttentionPass::new(shape, past, self.rotary.clone());
         let mut x = self.embed(&batch.input_ids);
         for (index, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| (cache, index));
             x = layer.forward(x, &pass, cache, dropout);
         }
         if let Some(cache) = cache {
-            cache.advance(batch.groups[0].len);
+            cache.advance(&batch.groups);
         }
         self.norm.forward(x)
     }
@@ -90,17 +91,7 @@ impl<B: Backend> Qwen2Model<B> {
     fn embed(&self, input_ids: &[i32]) -> Tensor<B, 2> {
         let device = self.embed_tokens.device();
         let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(input_ids.to_vec(), [input_ids.len()]), &device);
-        self.embed_tokens.clone().select(0, ids)
-    }
-
-    fn pass_context(&self, batch: &TokenBatch, past: usize) -> PassContext<B> {
-        let device = self.embed_tokens.device();
-        let window = |group: &Group| (self.rotary.window(past, group.len), causal_mask(group.len, past, &device));
-        PassContext {
-            shape: AttentionShape { groups: batch.groups.clone(), ..self.heads.clone() },
-            tables: self.rotary.tables.clone(),
-            windows: batch.groups.iter().map(window).collect(),
-        }
+        self.embed_tokens.clone().select(0, ids).cast(self.norm.weight.dtype())
     }
 }
 
@@ -124,7 +115,7 @@ impl<B: Backend> Qwen2ForCausalLm<B> {
     /// # Shapes
     /// `[tokens, hidden]` -> `[tokens, vocab]`
     pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        hidden.matmul(self.head().transpose())
+        linear(hidden, &self.head(), None)
     }
 
     pub fn device(&self) -> B::Device {

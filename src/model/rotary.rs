@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend};
 
 /// Cosines and sines of every position on the host, `[positions, head_dim / 2]`. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -45,10 +45,20 @@ impl<B: Backend> RotaryEmbedding<B> {
         Self { cos: tensor(&tables.cos), sin: tensor(&tables.sin), tables }
     }
 
-    /// Cosines and sines of `len` positions from `start` on, shaped to multiply `[rows, heads, len, head_dim / 2]`.
-    pub fn window(&self, start: usize, len: usize) -> RotaryWindow<B> {
-        let slice = |table: &Tensor<B, 2>| table.clone().narrow(0, start, len).unsqueeze::<4>();
-        RotaryWindow { cos: slice(&self.cos), sin: slice(&self.sin) }
+    /// Cosines and sines of `len` positions in each row, from the row's start on, shaped to multiply
+    /// `[rows, heads, len, head_dim / 2]`.
+    pub fn windows(&self, starts: &[usize], len: usize) -> RotaryWindow<B> {
+        let alike = starts.windows(2).all(|pair| pair[0] == pair[1]);
+        let take = |table: &Tensor<B, 2>| {
+            if alike {
+                return table.clone().narrow(0, starts[0], len).unsqueeze::<4>();
+            }
+            let positions = starts.iter().flat_map(|start| (*start..start + len).map(|position| position as i32));
+            let positions = TensorData::new(positions.collect::<Vec<_>>(), [starts.len() * len]);
+            let rows = table.clone().select(0, Tensor::<B, 1, Int>::from_data(positions, &table.device()));
+            rows.reshape([starts.len(), 1, len, table.dims()[1]])
+        };
+        RotaryWindow { cos: take(&self.cos), sin: take(&self.sin) }
     }
 }
 

@@ -82,7 +82,7 @@ pub struct PassDefaults {
 impl PassDefaults {
     /// Enough tokens to use the cores fully, few enough for their activations to fit beside the weights; the
     /// attention takes rows of any length.
-    pub const CPU: Self = Self { tokens: 352, length_multiple: 1 };
+    pub const CPU: Self = Self { tokens: 704, length_multiple: 1 };
     /// A GPU wants large passes and few kernels.
     pub const GPU: Self = Self { tokens: 8192, length_multiple: 32 };
 }

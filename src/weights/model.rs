@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use burn::tensor::{DType, Tensor, backend::Backend};
+use burn::tensor::{DType, backend::Backend};
+use safetensors::Dtype;
 
 use super::safetensors::Checkpoint;
 use crate::bad_input;
 use crate::error::BadInput;
 use crate::files::{hash, read_json};
-use crate::kernels::AttentionShape;
+use crate::kernels::{AttentionShape, widens_bf16};
 use crate::model::attention::Attention;
 use crate::model::linear::Linear;
 use crate::model::mlp::Mlp;
@@ -48,11 +49,16 @@ impl ModelFolder {
         format!("{:016x}", hash(words))
     }
 
-    /// Moves the weights to a device, all linear layers without adapters.
+    /// Moves the weights to a device, all linear layers without adapters. `dtype` is what is computed in; matrices
+    /// that the file holds in bf16 stay so where products widen them.
     pub fn load<B: Backend>(&self, device: &B::Device, dtype: DType) -> Qwen2ForCausalLm<B> {
         let config = &self.config;
-        let matrix = |name: &str| self.tensor::<B, 2>(name, device, dtype);
-        let vector = |name: &str| self.tensor::<B, 1>(name, device, dtype);
+        let matrix = |name: &str| {
+            let in_file = self.checkpoint.get(name).map(|tensor| tensor.dtype);
+            let stays = dtype == DType::F32 && in_file == Some(Dtype::BF16) && widens_bf16::<B>();
+            self.checkpoint.load::<B, 2>(name, device, if stays { DType::BF16 } else { dtype })
+        };
+        let vector = |name: &str| self.checkpoint.load::<B, 1>(name, device, dtype);
         let norm = |name: &str| RmsNorm { weight: vector(name), eps: config.rms_norm_eps };
         let linear = |layer: usize, target: TargetModule| {
             let prefix = format!("model.layers.{layer}.{}", target.path());
@@ -96,16 +102,6 @@ impl ModelFolder {
             },
             lm_head: (!config.tie_word_embeddings).then(|| Linear { weight: matrix("lm_head.weight"), bias: None }),
         }
-    }
-}
-
-impl ModelFolder {
-    /// Moves one tensor. Its mapped pages are given back, so that weights never lie in memory twice.
-    fn tensor<B: Backend, const D: usize>(&self, name: &str, device: &B::Device, dtype: DType) -> Tensor<B, D> {
-        let tensor = self.checkpoint.get(name).expect("presence was checked when the folder was opened");
-        let moved = tensor.load(device, dtype);
-        self.checkpoint.release(name);
-        moved
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::Result;
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
 use half::{bf16, f16};
 use memmap2::{Mmap, UncheckedAdvice};
+use pulp::bytemuck::{Pod, cast_slice_mut};
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
@@ -90,13 +91,24 @@ impl SafetensorsFile {
         &self.path
     }
 
-    fn release(&self, name: &str) {
-        if let Some(entry) = self.tensors.get(name) {
-            let len = entry.end - entry.start;
-            // SAFETY: the map is read-only and backed by the file, so dropped pages come back from it unchanged. That
-            // the advice may fail is no matter: it only saves memory.
-            let _ = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, entry.start, len) };
-        }
+    /// Gives back the memory of mapped pages whose values lie elsewhere. They can still be read.
+    fn release(&self, start: usize, len: usize) {
+        // SAFETY: the map is read-only and backed by the file, so dropped pages come back from it unchanged. That the
+        // advice may fail is no matter: it only saves memory.
+        let _ = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, len) };
+    }
+
+    /// Copies a tensor as it is, and gives back its pages as it goes.
+    fn copy<T: Pod + Send>(&self, entry: &TensorEntry) -> Vec<T> {
+        const PART: usize = 8 << 20;
+        let mut values = vec![T::zeroed(); (entry.end - entry.start) / size_of::<T>()];
+        let parts = cast_slice_mut::<T, u8>(&mut values).par_chunks_mut(PART);
+        parts.enumerate().for_each(|(number, part)| {
+            let start = entry.start + number * PART;
+            part.copy_from_slice(&self.map[start..start + part.len()]);
+            self.release(start, part.len());
+        });
+        values
     }
 }
 
@@ -160,11 +172,26 @@ impl Checkpoint {
         self.places.get(name).and_then(|place| self.files[*place].get(name))
     }
 
-    /// Gives back the memory of a tensor's mapped pages, once its values lie elsewhere. It can still be read.
-    pub fn release(&self, name: &str) {
-        if let Some(place) = self.places.get(name) {
-            self.files[*place].release(name);
-        }
+    /// Moves a tensor to a device as `dtype` (f32 or bf16), converting on the way. Its mapped pages are given back, so
+    /// that weights never lie in memory twice.
+    ///
+    /// # Panics
+    /// If there is no such tensor, or it has another rank.
+    pub fn load<B: Backend, const D: usize>(&self, name: &str, device: &B::Device, dtype: DType) -> Tensor<B, D> {
+        let file = &self.files[self.places[name]];
+        let (entry, tensor) = (&file.tensors[name], file.get(name).expect("its entry is there"));
+        let shape: [usize; D] = tensor.shape.try_into().expect("the rank is checked before");
+        let as_it_is = cfg!(target_endian = "little");
+        let data = match (dtype, tensor.dtype) {
+            (DType::BF16, Dtype::BF16) if as_it_is => TensorData::new(file.copy::<bf16>(entry), shape),
+            (DType::F32, Dtype::F32) if as_it_is => TensorData::new(file.copy::<f32>(entry), shape),
+            (DType::BF16, _) => {
+                TensorData::new(tensor.to_f32().into_iter().map(bf16::from_f32).collect::<Vec<_>>(), shape)
+            }
+            _ => TensorData::new(tensor.to_f32(), shape),
+        };
+        file.release(entry.start, entry.end - entry.start);
+        Tensor::from_data(data, (device, dtype))
     }
 }
 
@@ -203,22 +230,6 @@ impl TensorSlice<'_> {
             Dtype::F16 => widen(self.bytes, |b| f16::from_le_bytes(b).to_f32()),
             other => unreachable!("{other:?} is refused when the file is checked"),
         }
-    }
-
-    /// Moves the tensor to a device as `dtype` (f32 or bf16), converting on the way.
-    pub fn load<B: Backend, const D: usize>(&self, device: &B::Device, dtype: DType) -> Tensor<B, D> {
-        let shape: [usize; D] = self.shape.try_into().expect("the rank is checked before");
-        let data = match dtype {
-            DType::BF16 => {
-                let values: Vec<bf16> = match self.dtype {
-                    Dtype::BF16 => self.bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]])).collect(),
-                    _ => self.to_f32().into_iter().map(bf16::from_f32).collect(),
-                };
-                TensorData::new(values, shape)
-            }
-            _ => TensorData::new(self.to_f32(), shape),
-        };
-        Tensor::from_data(data, (device, dtype))
     }
 }
 

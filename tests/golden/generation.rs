@@ -3,7 +3,7 @@
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Tensor};
 use qwen_lora::inference::generation::{GenerationArguments, GenerationConfig};
-use qwen_lora::inference::generator::{FinishReason, Generator};
+use qwen_lora::inference::generator::{FinishReason, Generator, Sequence};
 use qwen_lora::model::{KvCache, Qwen2ForCausalLm, TargetModule, TokenBatch};
 use qwen_lora::weights::generation_config::ModelGenerationConfig;
 use qwen_lora::weights::merge::write_merged_weights;
@@ -31,14 +31,30 @@ fn check<B: Backend>(model: &Qwen2ForCausalLm<B>, cases: &Value) {
             ("greedy_rep_penalty_1.1", greedy(1.1, eos.clone())),
             ("greedy_no_stop", greedy(1.0, vec![])),
         ] {
-            let mut generator = Generator::new(model, &prompt, &config);
-            let ids: Vec<u32> = generator.by_ref().collect();
+            let (ids, reason) = generate(model, &[prompt.clone()], &config).remove(0);
             assert_eq!(ids, unsigned(&case[key]["ids"]), "{key} after {}", case["prompt"]);
             let stopped = ids.last().is_some_and(|id| config.eos_token_ids.contains(id));
-            let reason = if stopped { FinishReason::Stop } else { FinishReason::Length };
-            assert_eq!(generator.finish_reason(), Some(reason));
+            assert_eq!(reason, if stopped { FinishReason::Stop } else { FinishReason::Length });
         }
     }
+    // All prompts at once, which are of different lengths and end at different times.
+    let prompts: Vec<Vec<u32>> = cases.as_array().unwrap().iter().map(|case| unsigned(&case["prompt_ids"])).collect();
+    assert!(prompts.iter().any(|prompt| prompt.len() != prompts[0].len()));
+    let together = generate(model, &prompts, &greedy(1.1, eos));
+    for ((ids, _), case) in together.iter().zip(cases.as_array().unwrap()) {
+        assert_eq!(*ids, unsigned(&case["greedy_rep_penalty_1.1"]["ids"]), "at once, after {}", case["prompt"]);
+    }
+}
+
+fn generate<B: Backend>(
+    model: &Qwen2ForCausalLm<B>,
+    prompts: &[Vec<u32>],
+    config: &GenerationConfig,
+) -> Vec<(Vec<u32>, FinishReason)> {
+    let mut generator = Generator::new(model, prompts, config);
+    while generator.next().is_some() {}
+    let finished = |sequence: &Sequence| (sequence.generated().to_vec(), sequence.finish_reason().unwrap());
+    generator.sequences().iter().map(finished).collect()
 }
 
 pub fn greedy_tokens_equal_transformers<B: AutodiffBackend>() {
@@ -126,12 +142,12 @@ pub fn the_cache_changes_no_logits<B: AutodiffBackend>() {
     let ids = Golden::open("tensors.safetensors").i32("single.ids");
     let whole = model.model.forward(&TokenBatch::single(ids.clone()), None, None);
     for piece in [1, 4] {
-        let mut cache = KvCache::new(model.num_hidden_layers());
+        let mut cache = KvCache::new(model.num_hidden_layers(), ids.len());
         let pieces: Vec<Tensor<B::InnerBackend, 2>> = ids
             .chunks(piece)
             .map(|ids| model.model.forward(&TokenBatch::single(ids.to_vec()), Some(&mut cache), None))
             .collect();
-        assert_eq!(cache.len(), ids.len());
+        assert_eq!(cache.past().slots, ids.len());
         let difference = max_difference(&values(Tensor::cat(pieces, 0)), &values(whole.clone()));
         assert!(difference < 1e-5, "pieces of {piece}: {difference:e}");
     }

@@ -1,11 +1,11 @@
 //! The fast CPU kernels against their composed twins, values and gradients.
 
 use burn::backend::{Autodiff, Flex};
-use burn::tensor::{Int, Tensor, TensorData};
-use qwen_lora::kernels::{self, AttentionShape, composed};
-use qwen_lora::model::Group;
-use qwen_lora::model::attention::causal_mask;
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use qwen_lora::kernels::{self, AttentionPass, AttentionShape, Branch, composed};
+use qwen_lora::model::kv_cache::Past;
 use qwen_lora::model::rotary::RotaryEmbedding;
+use qwen_lora::model::{Group, KvCache, LoraDropout};
 
 use crate::fixtures::{max_difference, values};
 
@@ -80,16 +80,12 @@ fn attention_over_rows_of_several_lengths_equals_its_twin() {
     };
     let tokens = shape.groups.iter().map(|group| group.rows * group.len).sum();
     let rotary = RotaryEmbedding::<B>::new(16, 1e4, 32, &Default::default());
-    let windows: Vec<_> = shape
-        .groups
-        .iter()
-        .map(|group| (rotary.window(0, group.len), causal_mask(group.len, 0, &Default::default())))
-        .collect();
+    let pass = AttentionPass::new(shape, Past::default(), rotary);
     let inputs = [matrix(tokens, 96, 2.0, 1), matrix(tokens, 32, 2.0, 2), matrix(tokens, 32, 1.0, 3)];
     assert_twins(
         inputs,
-        |[q, k, v]| kernels::causal_attention(q, k, v, &shape, &rotary.tables, &windows),
-        |[q, k, v]| composed::causal_attention(q, k, v, &shape, &windows),
+        |[q, k, v]| kernels::causal_attention(q, k, v, &pass),
+        |[q, k, v]| composed::causal_attention(q, k, v, &pass),
     );
 }
 
@@ -136,4 +132,81 @@ fn without_autodiff_the_fast_path_is_taken_too() {
     let (fast, slow) = (values(fast), values(slow));
     assert!(max_difference(&fast, &slow) < 1e-5 * 64.0);
     assert_ne!(fast, slow);
+}
+
+/// A frozen matrix as a bf16 file gives it: held in bf16, and the same values widened.
+fn frozen(rows: usize, columns: usize, seed: usize) -> [Tensor<B, 2>; 2] {
+    let narrow = matrix(rows, columns, 1.0, seed).detach().cast(DType::BF16);
+    [narrow.clone(), narrow.cast(DType::F32)]
+}
+
+#[test]
+fn a_linear_layer_with_weights_of_either_type_equals_its_twin() {
+    let bias = Tensor::<B, 1>::from_data(TensorData::new(numbers(48, 1.0, 5), [48]), &Default::default());
+    let [narrow, wide] = frozen(48, 70, 7);
+    for tokens in [3, 40] {
+        for weight in [&narrow, &wide] {
+            assert_twins(
+                [matrix(tokens, 70, 1.0, 1)],
+                |[x]| kernels::linear(x, weight, Some(&bias)),
+                |[x]| composed::linear(x, &wide, Some(&bias)),
+            );
+            let x = matrix(tokens, 48, 1.0, 2).inner();
+            let fast = kernels::linear_backward(x.clone(), &weight.clone().inner());
+            assert!(max_difference(&values(fast), &values(x.matmul(wide.clone().inner()))) < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_linear_layer_with_an_adapter_equals_its_twin_with_and_without_dropout() {
+    let [narrow, wide] = frozen(48, 70, 7);
+    let rows = vec![(3, 15), (8, 25)];
+    let dropout = LoraDropout { seed: 1, step: 2, rows }.mask(4, 0.3);
+    for dropout in [None, Some(dropout)] {
+        let branch = |a, b| Branch { a, b, scaling: 4.0, dropout: dropout.clone() };
+        assert_twins(
+            [matrix(40, 70, 1.0, 1), matrix(8, 70, 0.5, 2), matrix(48, 8, 0.5, 3)],
+            |[x, a, b]| kernels::lora_linear(x, &narrow, None, branch(a, b)),
+            |[x, a, b]| composed::lora_linear(x, &wide, None, branch(a, b)),
+        );
+    }
+}
+
+/// Rows of two lengths, then single tokens, then several at once, after a row was dropped.
+#[test]
+fn attention_to_a_cache_equals_its_twin() {
+    type B = Flex;
+    let (heads, kv_heads, head_dim) = (6, 2, 16);
+    let rotary = RotaryEmbedding::<B>::new(head_dim, 1e4, 64, &Default::default());
+    let run = |fast: bool| -> Vec<Vec<f32>> {
+        let mut cache = KvCache::<B>::new(1, 32);
+        let mut outputs = Vec::new();
+        let passes = [
+            (vec![Group { rows: 2, len: 9 }, Group { rows: 1, len: 4 }], None),
+            (vec![Group { rows: 3, len: 1 }], None),
+            (vec![Group { rows: 2, len: 5 }], Some([0, 2])),
+            (vec![Group { rows: 2, len: 1 }], None),
+        ];
+        for (number, (groups, keep)) in passes.into_iter().enumerate() {
+            if let Some(rows) = keep {
+                cache.keep(&rows);
+            }
+            let tokens = groups.iter().map(|group| group.tokens()).sum();
+            let [q, k, v] = [(heads, 1), (kv_heads, 2), (kv_heads, 3)]
+                .map(|(heads, seed)| matrix(tokens, heads * head_dim, 2.0, 10 * number + seed).inner());
+            let shape = AttentionShape { groups: groups.clone(), heads, kv_heads, head_dim };
+            let pass = AttentionPass::new(shape, cache.past().clone(), rotary.clone());
+            let layer = cache.take(0, &pass, &q);
+            let attend = if fast { kernels::cached_attention } else { composed::cached_attention };
+            let (attended, layer) = attend(q, k, v, layer, &pass);
+            cache.put(0, layer);
+            cache.advance(&groups);
+            outputs.push(values(attended));
+        }
+        outputs
+    };
+    for (fast, slow) in run(true).iter().zip(&run(false)) {
+        assert!(max_difference(fast, slow) < 1e-5);
+    }
 }

@@ -1,0 +1,197 @@
+//! Linear layers with frozen weights in f32 or bf16, with and without a LoRA branch, and the head.
+
+use burn::tensor::{DType, Tensor, backend::Backend};
+use burn_flex::FlexTensor;
+
+use super::matmul::{View, ViewMut, Write, product, times, times_transposed};
+use super::op::{FlexOp, Frozen, Matrix, flex_matrix, flex_values, from_matrix, is_fast, run};
+use crate::model::dropout::DropoutMask;
+
+/// Whether frozen matrices may stay in bf16 although activations are f32: half the memory, and the same products.
+pub fn widens_bf16<B: Backend>() -> bool {
+    is_fast::<B>()
+}
+
+/// y = x W^T + b with frozen W and b.
+///
+/// # Shapes
+/// x `[tokens, in]`, weight `[out, in]`, bias `[out]` -> `[tokens, out]`
+pub fn linear<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>, bias: Option<&Tensor<B, 1>>) -> Tensor<B, 2> {
+    match LinearOp::new(weight, bias) {
+        Some(op) => run(op, [x]).unwrap_or_else(|[x]| composed(x, weight, bias)),
+        None => composed(x, weight, bias),
+    }
+}
+
+pub fn composed<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>, bias: Option<&Tensor<B, 1>>) -> Tensor<B, 2> {
+    let y = x.matmul(weight.clone().transpose());
+    match bias {
+        Some(bias) => y + bias.clone().unsqueeze(),
+        None => y,
+    }
+}
+
+/// x W with a frozen W; not differentiated.
+///
+/// # Shapes
+/// x `[tokens, out]`, weight `[out, in]` -> `[tokens, in]`
+pub fn linear_backward<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>) -> Tensor<B, 2> {
+    match (flex_matrix(&x), Frozen::new(weight)) {
+        (Some(x), Some(weight)) => {
+            from_matrix(Matrix::from_vec(times(x.values(), weight.values(), weight.columns), weight.columns))
+        }
+        _ => x.cast(weight.dtype()).matmul(weight.clone()),
+    }
+}
+
+/// The trainable branch of a linear layer.
+#[derive(Debug)]
+pub struct Branch<B: Backend> {
+    /// `[r, in]`
+    pub a: Tensor<B, 2>,
+    /// `[out, r]`
+    pub b: Tensor<B, 2>,
+    /// alpha / r
+    pub scaling: f64,
+    pub dropout: Option<DropoutMask>,
+}
+
+/// y = x W^T + b + scaling dropout(x) A^T B^T: never W + s B A, for 4N operations per token instead of 6N and no matrix
+/// of W's size to keep. The branch is computed in f32.
+pub fn lora_linear<B: Backend>(
+    x: Tensor<B, 2>,
+    weight: &Tensor<B, 2>,
+    bias: Option<&Tensor<B, 1>>,
+    branch: Branch<B>,
+) -> Tensor<B, 2> {
+    let Branch { a, b, scaling, dropout } = branch;
+    let again = |x, a, b, dropout| composed_lora(x, weight, bias, Branch { a, b, scaling, dropout });
+    match LinearOp::new(weight, bias) {
+        Some(base) => {
+            let op = LoraLinearOp { base, scaling: scaling as f32, dropout: dropout.clone() };
+            run(op, [x, a, b]).unwrap_or_else(|[x, a, b]| again(x, a, b, dropout))
+        }
+        None => again(x, a, b, dropout),
+    }
+}
+
+pub fn composed_lora<B: Backend>(
+    x: Tensor<B, 2>,
+    weight: &Tensor<B, 2>,
+    bias: Option<&Tensor<B, 1>>,
+    branch: Branch<B>,
+) -> Tensor<B, 2> {
+    let y = composed(x.clone(), weight, bias);
+    let mut x = x.cast(DType::F32);
+    if let Some(dropout) = &branch.dropout {
+        x = x.clone() * dropout.tensor(x.dims()[1], &x.device());
+    }
+    let dtype = y.dtype();
+    let update = x.matmul(branch.a.transpose()).matmul(branch.b.transpose()) * branch.scaling;
+    (y.cast(DType::F32) + update).cast(dtype)
+}
+
+#[derive(Debug, Clone)]
+struct LinearOp {
+    weight: Frozen,
+    bias: Option<FlexTensor>,
+}
+
+impl LinearOp {
+    fn new<B: Backend>(weight: &Tensor<B, 2>, bias: Option<&Tensor<B, 1>>) -> Option<Self> {
+        let weight = Frozen::new(weight)?;
+        let bias = match bias {
+            Some(bias) => Some(flex_values(bias)?),
+            None => None,
+        };
+        Some(Self { weight, bias })
+    }
+}
+
+impl FlexOp<1> for LinearOp {
+    const KEEPS_INPUTS: bool = false;
+
+    fn forward(&self, [x]: [&Matrix; 1]) -> Matrix {
+        let mut y = times_transposed(x.values(), self.weight.values(), self.weight.columns);
+        if let Some(bias) = &self.bias {
+            let bias: &[f32] = bias.as_slice().expect("the bias is contiguous");
+            for row in y.chunks_exact_mut(bias.len()) {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+            }
+        }
+        Matrix::from_vec(y, self.weight.rows)
+    }
+
+    fn backward(&self, _: [&Matrix; 1], gradient: &Matrix) -> [Matrix; 1] {
+        let columns = self.weight.columns;
+        [Matrix::from_vec(times(gradient.values(), self.weight.values(), columns), columns)]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct LoraLinearOp {
+    base: LinearOp,
+    scaling: f32,
+    dropout: Option<DropoutMask>,
+}
+
+impl LoraLinearOp {
+    /// dropout(x), computed again where it is needed instead of kept.
+    fn dropped(&self, x: &Matrix) -> Option<Matrix> {
+        self.dropout.as_ref().map(|mask| Matrix::from_vec(mask.apply(x.values()), x.columns))
+    }
+}
+
+impl FlexOp<3> for LoraLinearOp {
+    fn forward(&self, [x, a, b]: [&Matrix; 3]) -> Matrix {
+        let (r, outputs) = (b.columns, self.base.weight.rows);
+        let mut y = self.base.forward([x]).into_vec();
+        let dropped = self.dropped(x);
+        let compressed = compress(dropped.as_ref().unwrap_or(x), a, r);
+        product(
+            ViewMut::new(&mut y, outputs),
+            Write::Add,
+            self.scaling,
+            View::new(&compressed, r),
+            b.view().transposed(),
+        );
+        Matrix::from_vec(y, outputs)
+    }
+
+    /// With u = dropout(x) and dy the output's gradient: dB = s dy^T (u A^T), dA = s (dy B)^T u,
+    /// dx = dy W + dropout(s dy B A).
+    fn backward(&self, [x, a, b]: [&Matrix; 3], gradient: &Matrix) -> [Matrix; 3] {
+        let (r, inputs, outputs) = (b.columns, x.columns, self.base.weight.rows);
+        let tokens = x.values().len() / inputs;
+        let dropped = self.dropped(x);
+        let u = dropped.as_ref().unwrap_or(x);
+        let dy = gradient.view();
+
+        let compressed = compress(u, a, r);
+        let mut db = vec![0.0; outputs * r];
+        product(ViewMut::new(&mut db, r), Write::Replace, self.scaling, dy.transposed(), View::new(&compressed, r));
+        let mut d_compressed = vec![0.0; tokens * r];
+        product(ViewMut::new(&mut d_compressed, r), Write::Replace, self.scaling, dy, b.view());
+        let d_compressed = View::new(&d_compressed, r);
+        let mut da = vec![0.0; r * inputs];
+        product(ViewMut::new(&mut da, inputs), Write::Replace, 1.0, d_compressed.transposed(), u.view());
+
+        let mut dx = times(gradient.values(), self.base.weight.values(), inputs);
+        match &self.dropout {
+            None => product(ViewMut::new(&mut dx, inputs), Write::Add, 1.0, d_compressed, a.view()),
+            Some(mask) => {
+                let mut du = vec![0.0; dx.len()];
+                product(ViewMut::new(&mut du, inputs), Write::Replace, 1.0, d_compressed, a.view());
+                mask.add(&du, &mut dx);
+            }
+        }
+        [Matrix::from_vec(dx, inputs), Matrix::from_vec(da, inputs), Matrix::from_vec(db, r)]
+    }
+}
+
+/// u A^T
+fn compress(u: &Matrix, a: &Matrix, r: usize) -> Vec<f32> {
+    let mut compressed = vec![0.0; u.values().len() / u.columns * r];
+    product(ViewMut::new(&mut compressed, r), Write::Replace, 1.0, u.view(), a.view().transposed());
+    compressed
+}
