@@ -24,6 +24,8 @@ pub enum Device {
     Cpu,
     #[cfg(feature = "cuda")]
     Cuda(cuda::Gpu),
+    #[cfg(feature = "vulkan")]
+    Vulkan(vulkan::Gpu),
 }
 
 /// The device to compute on, and, where it is not the one asked for, why.
@@ -39,6 +41,7 @@ pub fn select(choice: DeviceChoice) -> Selection {
     match choice {
         DeviceChoice::Cpu => Selection { device: Device::Cpu, fallback: None },
         DeviceChoice::Cuda => cuda_or_cpu(),
+        DeviceChoice::Vulkan => vulkan_or_cpu(),
     }
 }
 
@@ -56,6 +59,20 @@ fn cuda_or_cpu() -> Selection {
     Selection { device: Device::Cpu, fallback: Some(why.into()) }
 }
 
+#[cfg(feature = "vulkan")]
+fn vulkan_or_cpu() -> Selection {
+    match vulkan::probe() {
+        Ok(gpu) => Selection { device: Device::Vulkan(gpu), fallback: None },
+        Err(missing) => Selection { device: Device::Cpu, fallback: Some(missing) },
+    }
+}
+
+#[cfg(not(feature = "vulkan"))]
+fn vulkan_or_cpu() -> Selection {
+    let why = "this binary was built without Vulkan; build it with `cargo build --release --features vulkan`";
+    Selection { device: Device::Cpu, fallback: Some(why.into()) }
+}
+
 impl Device {
     /// What the device is called in messages.
     pub fn name(&self) -> String {
@@ -63,6 +80,8 @@ impl Device {
             Self::Cpu => "the CPU".into(),
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => gpu.name.clone(),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan(gpu) => gpu.name.clone(),
         }
     }
 
@@ -72,6 +91,8 @@ impl Device {
             Self::Cpu => PassDefaults::CPU,
             #[cfg(feature = "cuda")]
             Self::Cuda(_) => PassDefaults::GPU,
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan(_) => PassDefaults::GPU,
         }
     }
 
@@ -93,6 +114,12 @@ impl Device {
             (Self::Cuda(_), Precision::Bf16) => Ok(DType::BF16),
             #[cfg(feature = "cuda")]
             (Self::Cuda(_), Precision::F32) => Ok(DType::F32),
+            #[cfg(feature = "vulkan")]
+            (Self::Vulkan(_), Precision::Bf16) => {
+                bad_input!("training.dtype: \"bf16\" needs CUDA; with Vulkan use \"auto\" or \"f32\"")
+            }
+            #[cfg(feature = "vulkan")]
+            (Self::Vulkan(_), _) => Ok(DType::F32),
         }
     }
 
@@ -104,18 +131,25 @@ impl Device {
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => {
                 let device = burn::backend::cuda::CudaDevice::new(gpu.index);
-                // burn-cuda panics, out of memory for one: a message instead of a backtrace.
-                let run = || job.run::<Autodiff<burn::backend::Cuda<f32, i32>>>(device, dtype);
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
-                    Err(anyhow::anyhow!(
-                        "{} failed (its message is above). If its memory ran out, lower \
-                         training.per_device_train_batch_size, per_device_eval_batch_size or max_length",
-                        gpu.name
-                    ))
-                })
+                guarded(&gpu.name, || job.run::<Autodiff<burn::backend::Cuda<f32, i32>>>(device, dtype))
+            }
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan(gpu) => {
+                guarded(&gpu.name, || job.run::<Autodiff<burn::backend::Vulkan>>(Default::default(), dtype))
             }
         }
     }
+}
+
+/// burn panics when a GPU fails, out of memory for one: a message instead of a backtrace.
+#[cfg(any(feature = "cuda", feature = "vulkan"))]
+fn guarded<T>(gpu: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        Err(anyhow::anyhow!(
+            "{gpu} failed (its message is above). If its memory ran out, lower training.tokens_per_pass (or \
+             per_device_train_batch_size and per_device_eval_batch_size) or max_length"
+        ))
+    })
 }
 
 /// Floating-point operations a second of the CPU in an f32 matrix product of the model's kind, measured in a moment.
@@ -214,5 +248,34 @@ mod cuda {
                 .unwrap_or("/usr".into()),
         };
         folder.join("include/cuda_fp16.h").exists()
+    }
+}
+
+/// Asks Vulkan, not burn: burn-wgpu panics where there is no GPU.
+#[cfg(feature = "vulkan")]
+mod vulkan {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// A usable GPU: the one that burn takes first.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Gpu {
+        pub name: String,
+    }
+
+    pub fn probe() -> Result<Gpu, String> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let adapters = pin!(instance.enumerate_adapters(wgpu::Backends::VULKAN));
+        // Not a wait: natively the answer is there at once.
+        let Poll::Ready(adapters) = adapters.poll(&mut Context::from_waker(Waker::noop())) else {
+            return Err("Vulkan does not list its GPUs".into());
+        };
+        let kinds = [wgpu::DeviceType::DiscreteGpu, wgpu::DeviceType::IntegratedGpu, wgpu::DeviceType::VirtualGpu];
+        let infos: Vec<_> = adapters.iter().map(wgpu::Adapter::get_info).collect();
+        let gpu = kinds.iter().find_map(|kind| infos.iter().find(|info| info.device_type == *kind));
+        match gpu.or(infos.first()) {
+            Some(info) => Ok(Gpu { name: info.name.clone() }),
+            None => Err("Vulkan finds no GPU; install your card's Vulkan driver, or set \"device\" to \"cpu\"".into()),
+        }
     }
 }

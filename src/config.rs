@@ -21,8 +21,10 @@ use crate::training::TrainingArguments;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
-    /// The GPU where there is one, else, after a warning, the CPU.
+    /// The NVIDIA GPU where there is one, else, after a warning, the CPU.
     Cuda,
+    /// The GPU of any maker where there is one, else, after a warning, the CPU.
+    Vulkan,
     Cpu,
 }
 

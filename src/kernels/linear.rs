@@ -24,11 +24,20 @@ pub fn linear<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>, bias: Option<&
 }
 
 pub fn composed<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>, bias: Option<&Tensor<B, 1>>) -> Tensor<B, 2> {
+    if x.dims()[0] == 1 {
+        return composed(twice(x), weight, bias).narrow(0, 0, 1);
+    }
     let y = x.matmul(weight.clone().transpose());
     match bias {
         Some(bias) => y + bias.clone().unsqueeze(),
         None => y,
     }
+}
+
+/// A single row as two. burn-fusion 0.21 multiplies a single row wrongly when it merges the operation that makes the row
+/// into the product (seen with Vulkan; two rows are fine).
+fn twice<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+    Tensor::cat(vec![x.clone(), x], 0)
 }
 
 /// x W with a frozen W; not differentiated.
@@ -81,6 +90,9 @@ pub fn composed_lora<B: Backend>(
     bias: Option<&Tensor<B, 1>>,
     branch: Branch<B>,
 ) -> Tensor<B, 2> {
+    if x.dims()[0] == 1 && branch.dropout.is_none() {
+        return composed_lora(twice(x), weight, bias, branch).narrow(0, 0, 1);
+    }
     let y = composed(x.clone(), weight, bias);
     let mut x = x.cast(DType::F32);
     if let Some(dropout) = &branch.dropout {

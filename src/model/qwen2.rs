@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use super::attention::Attention;
 use super::dropout::LoraDropout;
-use super::kv_cache::KvCache;
+use super::kv_cache::{KvCache, Past};
 use super::layout::TokenBatch;
 use super::linear::Linear;
 use super::lora::{LoraLinear, TargetModule};
@@ -23,7 +23,9 @@ pub struct DecoderLayer<B: Backend> {
 }
 
 impl<B: Backend> DecoderLayer<B> {
-    fn forward(
+    /// # Shapes
+    /// `[tokens, hidden]` -> `[tokens, hidden]`
+    pub fn forward(
         &self,
         x: Tensor<B, 2>,
         pass: &AttentionPass<B>,
@@ -37,7 +39,7 @@ impl<B: Backend> DecoderLayer<B> {
     }
 
     /// The layer's linear modules, as [`TargetModule::ALL`] lists them.
-    fn linears(&self) -> [&LoraLinear<B>; 7] {
+    pub fn linears(&self) -> [&LoraLinear<B>; 7] {
         let (a, m) = (&self.self_attn, &self.mlp);
         [&a.q_proj, &a.k_proj, &a.v_proj, &a.o_proj, &m.gate_proj, &m.up_proj, &m.down_proj]
     }
@@ -58,6 +60,9 @@ pub struct Qwen2Model<B: Backend> {
     /// Numbers and size of the attention's heads; no groups.
     #[module(skip)]
     pub heads: AttentionShape,
+    /// Whether training keeps only each layer's input and computes the rest again.
+    #[module(skip)]
+    pub gradient_checkpointing: bool,
 }
 
 impl<B: Backend> Qwen2Model<B> {
@@ -73,9 +78,7 @@ impl<B: Backend> Qwen2Model<B> {
         mut cache: Option<&mut KvCache<B>>,
         dropout: Option<&LoraDropout>,
     ) -> Tensor<B, 2> {
-        let past = cache.as_ref().map(|cache| cache.past().clone()).unwrap_or_default();
-        let shape = AttentionShape { groups: batch.groups.clone(), ..self.heads.clone() };
-        let pass = AttentionPass::new(shape, past, self.rotary.clone());
+        let pass = self.attention_pass(batch, cache.as_ref().map(|cache| cache.past().clone()).unwrap_or_default());
         let mut x = self.embed(&batch.input_ids);
         for (index, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| (cache, index));
@@ -87,8 +90,14 @@ impl<B: Backend> Qwen2Model<B> {
         self.norm.forward(x)
     }
 
+    /// What the layers' attention needs to know of a batch.
+    pub fn attention_pass(&self, batch: &TokenBatch, past: Past) -> AttentionPass<B> {
+        let shape = AttentionShape { groups: batch.groups.clone(), ..self.heads.clone() };
+        AttentionPass::new(shape, past, self.rotary.clone())
+    }
+
     /// `[tokens]` -> `[tokens, hidden]`
-    fn embed(&self, input_ids: &[i32]) -> Tensor<B, 2> {
+    pub fn embed(&self, input_ids: &[i32]) -> Tensor<B, 2> {
         let device = self.embed_tokens.device();
         let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(input_ids.to_vec(), [input_ids.len()]), &device);
         self.embed_tokens.clone().select(0, ids).cast(self.norm.weight.dtype())

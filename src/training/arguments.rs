@@ -108,6 +108,9 @@ pub struct TrainingArguments {
     pub micro_batching: MicroBatching,
     /// With `micro_batching` "auto": tokens computed at a time; null: what suits the device.
     pub tokens_per_pass: Option<usize>,
+    /// Keep only each layer's input and compute the rest again on the way back: a third slower, in a fraction of the
+    /// memory that activations take.
+    pub gradient_checkpointing: bool,
     pub learning_rate: f64,
     pub num_train_epochs: usize,
     /// Optimizer steps to train for, instead of `num_train_epochs`; null or -1: off.
@@ -156,6 +159,7 @@ impl Default for TrainingArguments {
             gradient_accumulation_steps: 16,
             micro_batching: MicroBatching::Auto,
             tokens_per_pass: None,
+            gradient_checkpointing: false,
             learning_rate: 3e-5,
             num_train_epochs: 5,
             max_steps: None,

@@ -1,5 +1,6 @@
 //! The model as burn-train sees it: one training step is one optimizer step's worth of micro batches.
 
+use burn::module::AutodiffModule;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Tensor, backend::AutodiffBackend, backend::Backend};
 use burn::train::{InferenceStep, LearningComponentsMarker, TrainOutput, TrainStep};
@@ -9,6 +10,7 @@ use super::metrics::TrainItem;
 use super::optimizer::SharedAdamW;
 use super::schedule::Schedule;
 use crate::data::batching::{MicroBatch, Window};
+use crate::model::kv_cache::Past;
 use crate::model::loss::{linear_cross_entropy, surrogate};
 use crate::model::{LoraDropout, Qwen2ForCausalLm};
 
@@ -46,13 +48,67 @@ fn forward_backward<B: AutodiffBackend>(
 ) -> (Tensor<B::InnerBackend, 1>, GradientsParams) {
     let rows = batch.rows.iter().copied().zip(batch.tokens.row_lengths()).collect();
     let dropout = LoraDropout { seed: window.seed, step: window.step as u64, rows };
-    let hidden = labelled_hidden(model.model.forward(&batch.tokens, None, Some(&dropout)), batch);
+    if model.model.gradient_checkpointing {
+        return layer_by_layer(model, window, batch, &dropout);
+    }
+    let hidden = model.model.forward(&batch.tokens, None, Some(&dropout));
+    let (loss, gradients) = loss_and_backward(model, window, batch, hidden);
+    (loss, GradientsParams::from_grads(gradients, model))
+}
+
+/// The loss of hidden states, and the gradients of what they were computed from.
+fn loss_and_backward<B: AutodiffBackend>(
+    model: &Qwen2ForCausalLm<B>,
+    window: &Window,
+    batch: &MicroBatch,
+    hidden: Tensor<B, 2>,
+) -> (Tensor<B::InnerBackend, 1>, B::Gradients) {
+    let hidden = labelled_hidden(hidden, batch);
     let labels = indices::<B::InnerBackend>(&batch.labels, &hidden.device());
     let per_label = 1.0 / window.label_count as f64;
     let losses = linear_cross_entropy(hidden.clone().inner(), model.head().inner(), labels, Some(per_label));
     let gradient = losses.gradient.expect("the gradient was asked for");
-    let gradients = surrogate(hidden, gradient).backward();
-    (losses.nll.sum().mul_scalar(per_label), GradientsParams::from_grads(gradients, model))
+    (losses.nll.sum().mul_scalar(per_label), surrogate(hidden, gradient).backward())
+}
+
+/// As [`forward_backward`] with nothing kept but each layer's input (Chen et al., 2016): a layer is computed again, with
+/// autodiff, when the gradient has come back to it.
+fn layer_by_layer<B: AutodiffBackend>(
+    model: &Qwen2ForCausalLm<B>,
+    window: &Window,
+    batch: &MicroBatch,
+    dropout: &LoraDropout,
+) -> (Tensor<B::InnerBackend, 1>, GradientsParams) {
+    let leaf = |x: Tensor<B::InnerBackend, 2>| Tensor::<B, 2>::from_inner(x).require_grad();
+    let without_autodiff = model.model.valid();
+    let pass = without_autodiff.attention_pass(&batch.tokens, Past::default());
+    let mut x = without_autodiff.embed(&batch.tokens.input_ids);
+    let mut inputs = Vec::new();
+    for layer in &without_autodiff.layers {
+        inputs.push(x.clone());
+        x = layer.forward(x, &pass, None, Some(dropout));
+    }
+
+    let output = leaf(x);
+    let (loss, gradients) = loss_and_backward(model, window, batch, model.model.norm.forward(output.clone()));
+    let mut gradient = output.grad(&gradients).expect("the loss depends on the last layer");
+    let pass = model.model.attention_pass(&batch.tokens, Past::default());
+    let mut all = GradientsParams::new();
+    for (layer, input) in model.model.layers.iter().zip(inputs).rev() {
+        let input = leaf(input);
+        let output = layer.forward(input.clone(), &pass, None, Some(dropout));
+        let gradients = surrogate(output, gradient).backward();
+        gradient = input.grad(&gradients).expect("a layer's output depends on its input");
+        let mut of_layer = GradientsParams::from_grads(gradients, layer);
+        for lora in layer.linears().into_iter().filter_map(|linear| linear.lora.as_ref()) {
+            for id in [lora.lora_a.id, lora.lora_b.id] {
+                if let Some(gradient) = of_layer.remove::<B::InnerBackend, 2>(id) {
+                    all.register(id, gradient);
+                }
+            }
+        }
+    }
+    (loss, all)
 }
 
 impl<B: Backend> InferenceStep for Qwen2ForCausalLm<B> {

@@ -167,7 +167,8 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     let plan = Arc::new(batch_plan(args, data.train.len(), surroundings.pass_defaults));
     let device = model.device();
     let adapter = AdapterConfig { lora_dropout, ..start.adapter().config.clone() };
-    let model = start.adapter().attach(model, lora_dropout);
+    let mut model = start.adapter().attach(model, lora_dropout);
+    model.model.gradient_checkpointing = args.gradient_checkpointing;
     let optimizer = SharedAdamW::new(args);
     let run = match &start {
         Start::Fresh(_) => {

@@ -99,6 +99,7 @@ impl ModelFolder {
                     kv_heads: config.num_key_value_heads,
                     head_dim: config.head_dim,
                 },
+                gradient_checkpointing: false,
             },
             lm_head: (!config.tie_word_embeddings).then(|| Linear { weight: matrix("lm_head.weight"), bias: None }),
         }

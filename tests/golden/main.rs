@@ -1,4 +1,5 @@
-//! The golden gates: what transformers, peft and TRL computed on a tiny Qwen2, computed here on each CPU backend.
+//! The golden gates: what transformers, peft and TRL computed on a tiny Qwen2, computed here on each CPU backend, and with
+//! `--features vulkan` on a GPU, or on the CPU that plays one (Mesa's lavapipe).
 //!
 //! `fixtures/golden` was made by torch 2.15.0, transformers 5.23.0, peft 0.21.2 and trl 1.16.0.
 
@@ -21,6 +22,10 @@ macro_rules! on_each_backend {
         mod flex {
             $(#[test] fn $check() { super::$module::$check::<super::Autodiff<super::Flex>>(); })+
         }
+        #[cfg(feature = "vulkan")]
+        mod vulkan {
+            $(#[test] fn $check() { super::$module::$check::<super::Autodiff<burn::backend::Vulkan>>(); })+
+        }
     };
 }
 
@@ -38,6 +43,7 @@ on_each_backend!(
     training::ragged_epochs_follow_sft_trainer,
     training::the_shuffled_run_follows_sft_trainer,
     training::loss_and_gradients_do_not_depend_on_the_micro_batch_or_padding,
+    training::layers_computed_again_give_the_same_gradients,
     training::evaluation_does_not_depend_on_the_batch_size,
     training::a_resumed_run_equals_an_uninterrupted_one,
     training::early_stopping_keeps_the_best_adapter,

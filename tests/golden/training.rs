@@ -25,6 +25,9 @@ use qwen_lora::training::trainer::{
 };
 use qwen_lora::weights::adapter::Adapter;
 use qwen_lora::weights::model::ModelFolder;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
 use crate::fixtures::{
@@ -208,6 +211,41 @@ pub fn loss_and_gradients_do_not_depend_on_the_micro_batch_or_padding<B: Autodif
             let scale = a.iter().fold(0.0f32, |max, v| max.max(v.abs()));
             let difference = max_difference(a, b) / scale;
             assert!(difference < 1e-4, "{passes:?}: {difference:e} of the largest");
+        }
+    }
+}
+
+pub fn layers_computed_again_give_the_same_gradients<B: AutodiffBackend>() {
+    let mut model = adapter("adapter_init").attach(base::<B>(), 0.2);
+    let window = || window(&golden_rows("train")[..8], Passes::Tokens { budget: 200, length_multiple: 1 });
+    let (loss, gradients) = loss_and_gradients(&model, window());
+    model.model.gradient_checkpointing = true;
+    let (other_loss, other_gradients) = loss_and_gradients(&model, window());
+    assert_close("loss", other_loss, loss, 1e-6);
+    assert_eq!(gradients.len(), other_gradients.len());
+    for (a, b) in gradients.iter().zip(&other_gradients) {
+        let scale = a.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+        assert!(max_difference(a, b) / scale < 1e-5);
+    }
+}
+
+/// Any rows, in any order, in passes of any size.
+#[test]
+fn no_split_changes_loss_or_gradients() {
+    type B = Autodiff<Flex>;
+    let model = adapter("adapter_final_hand").attach(base::<B>(), 0.1);
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    for _ in 0..12 {
+        let mut rows = golden_rows("train");
+        rows.shuffle(&mut rng);
+        rows.truncate(rng.random_range(1..12));
+        let (loss, gradients) = loss_and_gradients(&model, window(&rows, Passes::Rows(1)));
+        let passes = Passes::Tokens { budget: rng.random_range(1..400), length_multiple: rng.random_range(1..40) };
+        let (other_loss, other_gradients) = loss_and_gradients(&model, window(&rows, passes));
+        assert_close("loss", other_loss, loss, 1e-6);
+        for (a, b) in gradients.iter().zip(&other_gradients) {
+            let scale = a.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+            assert!(max_difference(a, b) / scale < 1e-4, "{} rows, {passes:?}", rows.len());
         }
     }
 }
