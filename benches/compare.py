@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
-"""Trains the same job with qwen-lora and with transformers + peft, in turn on this machine, and prints the ratios.
+"""Does the same job with qwen-lora and with transformers + peft, in turn on this machine, and prints the ratios.
 
-    python benches/compare.py --config CONFIG --model FOLDER [--steps 6] [--rounds 3] [--threads 2] [--binary PATH]
+    python benches/compare.py train --config CONFIG --model FOLDER [--steps 6] [--rounds 3] [--threads 2] [--binary PATH]
+    python benches/compare.py generate --config CONFIG --model FOLDER [--rounds 3] [--batch 1] [--dtype float32]
 
-Both read the config's rows in the same order (torch's permutation), with the same text, loss, optimizer and schedule, in
-f32 on the CPU. Label tokens a second exclude loading and the first two steps. Needs torch, transformers and peft.
-Run by itself with --python, it trains one job with them and prints a JSON object.
+train: both read the config's rows in the same order (torch's permutation), with the same text, loss, optimizer and schedule, in
+f32 on the CPU. Label tokens a second exclude loading and the first two steps.
+
+generate: greedy answers of --tokens tokens to as many questions at once as --batch says, prompts included, loading not.
+--dtype is what transformers computes in; qwen-lora always computes in f32, with weights as the file has them.
+
+Needs torch, transformers and peft. With --python it does one job with them and prints a JSON object.
 """
 
 import argparse
@@ -24,14 +29,18 @@ UNTIMED_STEPS = 2
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("job", choices=["train", "generate"])
     parser.add_argument("--config", required=True)
     parser.add_argument("--model", required=True, help="a model folder; random weights do for speed")
     parser.add_argument("--steps", type=int, default=6, help="optimizer steps")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--micro-batch", type=int, help="rows a pass for Python; the step's rows stay the same")
+    parser.add_argument("--batch", type=int, default=1, help="questions at once")
+    parser.add_argument("--tokens", type=int, default=64, help="tokens an answer")
+    parser.add_argument("--dtype", default="float32", help="what transformers generates in")
     parser.add_argument("--binary", default="target/release/qwen-lora")
-    parser.add_argument("--python", action="store_true", help="train with transformers + peft only")
+    parser.add_argument("--python", action="store_true", help="transformers + peft only, once")
     return parser.parse_args()
 
 
@@ -104,6 +113,7 @@ def train_with_rust(args):
             "training.max_steps": args.steps,
             "training.logging_steps": 1,
             "training.evaluation_strategy": "no",
+            "training.eval_on_start": False,
             "training.load_best_model_at_end": False,
             "training.early_stopping_patience": None,
             "training.output_dir": f"{folder}/out",
@@ -120,19 +130,76 @@ def train_with_rust(args):
         return report
 
 
+def questions(args):
+    return [f"How often should I do strength training in week {week}?" for week in range(1, args.batch + 1)]
+
+
+def generate_with_python(args):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.set_num_threads(args.threads)
+    tokenizer = AutoTokenizer.from_pretrained(args.model, padding_side="left")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=getattr(torch, args.dtype)).eval()
+    prompts = tokenizer([f"User: {q}\nAssistant:" for q in questions(args)], return_tensors="pt", padding=True)
+    settings = {"max_new_tokens": args.tokens, "min_new_tokens": args.tokens, "do_sample": False, "repetition_penalty": 1.0}
+    with torch.no_grad():
+        model.generate(**prompts, **settings)  # a first time, not counted
+        started = time.perf_counter()
+        model.generate(**prompts, **settings)
+        seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"tokens_per_s": args.batch * args.tokens / seconds, "peak_rss_mib": peak}))
+
+
+def generate_with_rust(args):
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "device": "cpu",
+            "inference.base_model_name": args.model,
+            "inference.adapter_path": f"{folder}/none",
+            "inference.generation.max_new_tokens": args.tokens,
+            "inference.generation.do_sample": False,
+            "inference.generation.repetition_penalty": 1.0,
+            "training.logging_dir": f"{folder}/logs",
+        }
+        command = ["/usr/bin/time", "-f", "%M", args.binary, "infer", "--json", "--mode", "base", "--config", args.config]
+        for key, value in settings.items():
+            command += ["--set", f"{key}={json.dumps(value)}"]
+        for question in questions(args):
+            command += ["--question", question]
+        env = dict(os.environ, RAYON_NUM_THREADS=str(args.threads))
+        ran = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+        answers = [json.loads(line) for line in ran.stdout.splitlines()]
+        tokens = sum(len(answer["token_ids"]) for answer in answers)
+        assert tokens == args.batch * args.tokens, "an answer ended early: the figures would not compare"
+        seconds = max(len(answer["token_ids"]) / answer["tokens_per_second"] for answer in answers)
+        return {"tokens_per_s": tokens / seconds, "peak_rss_mib": int(ran.stderr.split()[-1]) / 1024}
+
+
 def main():
     args = arguments()
-    if args.python:
-        return train_with_python(args)
     ours, theirs = [], []
+    with_rust, with_python = {
+        "train": (train_with_rust, train_with_python),
+        "generate": (generate_with_rust, generate_with_python),
+    }[args.job]
+    if args.python:
+        return with_python(args)
     for number in range(args.rounds):
-        ours.append(train_with_rust(args))
+        ours.append(with_rust(args))
         env = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
         ran = subprocess.run([sys.executable, *sys.argv, "--python"], check=True, capture_output=True, text=True, env=env)
         theirs.append(json.loads(ran.stdout.splitlines()[-1]))
-        # Dropout differs, so only the first loss, before any update, must agree closely.
-        print(f"round {number + 1}: first loss {ours[-1]['losses'][0]:.5f} / {theirs[-1]['losses'][0]:.5f}", flush=True)
-    for key in ("label_tokens_per_s", "peak_rss_mib"):
+        if args.job == "train":
+            # Dropout differs, so only the first loss, before any update, must agree closely.
+            first = [side[-1]["losses"][0] for side in (ours, theirs)]
+            print(f"round {number + 1}: first loss {first[0]:.5f} / {first[1]:.5f}", flush=True)
+    for key in ("label_tokens_per_s", "tokens_per_s", "peak_rss_mib"):
+        if key not in ours[0]:
+            continue
         pairs = [(a[key], b[key]) for a, b in zip(ours, theirs)]
         ratio = statistics.median(a / b for a, b in pairs)
         a, b = (statistics.median(side) for side in zip(*pairs))

@@ -144,12 +144,26 @@ impl Device {
 /// burn panics when a GPU fails, out of memory for one: a message instead of a backtrace.
 #[cfg(any(feature = "cuda", feature = "vulkan"))]
 fn guarded<T>(gpu: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    keep_compiled_kernels();
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
         Err(anyhow::anyhow!(
             "{gpu} failed (its message is above). If its memory ran out, lower training.tokens_per_pass (or \
              per_device_train_batch_size and per_device_eval_batch_size) or max_length"
         ))
     })
+}
+
+/// Compiled kernels are kept beside autotune's results, in `target` or the user's cache folder, so that only the first run
+/// waits for the compiler. A `cubecl.toml` of the user's has the last word.
+#[cfg(any(feature = "cuda", feature = "vulkan"))]
+fn keep_compiled_kernels() {
+    use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig, cache::CacheConfig};
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+        config.compilation.cache.get_or_insert(CacheConfig::Target);
+        CubeClRuntimeConfig::set(config);
+    });
 }
 
 /// Floating-point operations a second of the CPU in an f32 matrix product of the model's kind, measured in a moment.

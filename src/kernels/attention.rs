@@ -9,6 +9,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::math;
+use super::matmul::{View, ViewMut, Write, product};
 use super::op::{FlexOp, Matrix, flex_matrix, from_matrix, run, update};
 use crate::model::kv_cache::Past;
 use crate::model::layout::Group;
@@ -328,116 +329,98 @@ impl Row<'_> {
         }
     }
 
-    /// A key head's rotated vectors, `[len, head_dim]`.
-    #[inline(always)]
-    fn rotated_keys(&self, head: usize) -> Vec<f32> {
-        let mut keys = vec![0.0; self.len * self.head_dim];
-        for (position, rotated) in keys.chunks_exact_mut(self.head_dim).enumerate() {
-            self.rotate(self.at(self.k, self.kv_heads, position, head), position, 1.0, rotated);
-        }
-        keys
+    /// All heads of a matrix turned by their positions' angles.
+    fn rotated(&self, matrix: &[f32], heads: usize, direction: f32) -> Vec<f32> {
+        let mut rotated = vec![0.0; matrix.len()];
+        rotate_heads(self, matrix, heads, direction, &mut rotated);
+        rotated
     }
 
-    /// The softmax weights of one query over the keys up to its position; `keys` is transposed, `[head_dim, len]`.
-    #[inline(always)]
-    fn weights(&self, query: &[f32], keys: &[f32], position: usize, weights: &mut [f32]) {
-        let seen = position + 1;
-        let weights = &mut weights[..seen];
-        weights.fill(0.0);
-        let scale = 1.0 / (self.head_dim as f32).sqrt();
-        for (q, key) in query.iter().zip(keys.chunks_exact(self.len)) {
-            math::axpy(weights, q * scale, &key[..seen]);
-        }
-        let max = math::max(weights);
-        for weight in weights.iter_mut() {
-            *weight = math::exp(*weight - max);
-        }
-        let scale = 1.0 / math::sum(weights, |weight| weight);
-        for weight in weights.iter_mut() {
-            *weight *= scale;
-        }
+    /// One head's columns of a matrix.
+    fn head<'m>(&self, matrix: &'m [f32], heads: usize, head: usize) -> View<'m> {
+        View::new(matrix, heads * self.head_dim).part(head * self.head_dim, self.head_dim)
     }
-}
 
-/// `[len, width]` -> `[width, len]`
-#[inline(always)]
-fn transposed(matrix: &[f32], width: usize) -> Vec<f32> {
-    let len = matrix.len() / width;
-    let mut result = vec![0.0; matrix.len()];
-    for (row, values) in matrix.chunks_exact(width).enumerate() {
-        for (column, value) in values.iter().enumerate() {
-            result[column * len + row] = *value;
-        }
+    fn head_mut<'m>(&self, matrix: &'m mut [f32], heads: usize, head: usize) -> ViewMut<'m> {
+        ViewMut::new(matrix, heads * self.head_dim).part(head * self.head_dim, self.head_dim)
     }
-    result
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
 }
 
 #[multiversion(targets = "simd")]
-fn forward_row(row: &Row, output: &mut [f32]) {
-    let dim = row.head_dim;
-    let group = row.heads / row.kv_heads;
-    let (mut query, mut weights) = (vec![0.0; dim], vec![0.0; row.len]);
-    for kv_head in 0..row.kv_heads {
-        let keys = transposed(&row.rotated_keys(kv_head), dim);
-        for head in kv_head * group..(kv_head + 1) * group {
-            for position in 0..row.len {
-                row.rotate(row.at(row.q, row.heads, position, head), position, 1.0, &mut query);
-                row.weights(&query, &keys, position, &mut weights);
-                let start = (position * row.heads + head) * dim;
-                let output = &mut output[start..start + dim];
-                for (seen, weight) in weights[..=position].iter().enumerate() {
-                    math::axpy(output, *weight, row.at(row.v, row.kv_heads, seen, kv_head));
-                }
-            }
+fn rotate_heads(row: &Row, matrix: &[f32], heads: usize, direction: f32, rotated: &mut [f32]) {
+    let vectors = matrix.chunks_exact(row.head_dim).zip(rotated.chunks_exact_mut(row.head_dim));
+    for (number, (x, rotated)) in vectors.enumerate() {
+        row.rotate(x, number / heads, direction, rotated);
+    }
+}
+
+/// Each row's softmax over what its query may see; 0 for the rest.
+#[multiversion(targets = "simd")]
+fn causal_softmax(scores: &mut [f32], len: usize) {
+    for (position, scores) in scores.chunks_exact_mut(len).enumerate() {
+        let (seen, unseen) = scores.split_at_mut(position + 1);
+        let max = math::max(seen);
+        for score in seen.iter_mut() {
+            *score = math::exp(*score - max);
         }
+        let scale = 1.0 / math::sum(seen, |score| score);
+        for score in seen.iter_mut() {
+            *score *= scale;
+        }
+        unseen.fill(0.0);
+    }
+}
+
+/// From the gradient of the weights to that of the scores, times `scale`: dS = P (dP - sum(P dP)).
+#[multiversion(targets = "simd")]
+fn causal_softmax_backward(weights: &[f32], gradient: &mut [f32], len: usize, scale: f32) {
+    for (weights, gradient) in weights.chunks_exact(len).zip(gradient.chunks_exact_mut(len)) {
+        let shared = math::dot(weights, gradient);
+        for (gradient, weight) in gradient.iter_mut().zip(weights) {
+            *gradient = weight * (*gradient - shared) * scale;
+        }
+    }
+}
+
+fn forward_row(row: &Row, output: &mut [f32]) {
+    let (queries, keys) = (row.rotated(row.q, row.heads, 1.0), row.rotated(row.k, row.kv_heads, 1.0));
+    let mut weights = vec![0.0; row.len * row.len];
+    for head in 0..row.heads {
+        let kv_head = head / (row.heads / row.kv_heads);
+        let (query, key) = (row.head(&queries, row.heads, head), row.head(&keys, row.kv_heads, kv_head));
+        product(ViewMut::new(&mut weights, row.len), Write::Replace, row.scale(), query, key.transposed());
+        causal_softmax(&mut weights, row.len);
+        let value = row.head(row.v, row.kv_heads, kv_head);
+        product(row.head_mut(output, row.heads, head), Write::Replace, 1.0, View::new(&weights, row.len), value);
     }
 }
 
 /// With P the weights and dO the output's gradient: dV = P^T dO, dP = dO V^T, dS = P (dP - sum(P dP)),
 /// dQ = dS K, dK = dS^T Q, and the rotation undone.
-#[multiversion(targets = "simd")]
 fn backward_row(row: &Row, d_output: &[f32], dq: &mut [f32], dk: &mut [f32], dv: &mut [f32]) {
-    let (dim, len) = (row.head_dim, row.len);
-    let group = row.heads / row.kv_heads;
-    let scale = 1.0 / (dim as f32).sqrt();
-    let (mut query, mut d_query) = (vec![0.0; dim], vec![0.0; dim]);
-    let (mut weights, mut d_weights) = (vec![0.0; len], vec![0.0; len]);
-    for kv_head in 0..row.kv_heads {
-        let keys = row.rotated_keys(kv_head);
-        let keys_transposed = transposed(&keys, dim);
-        let values: Vec<f32> =
-            (0..len).flat_map(|position| row.at(row.v, row.kv_heads, position, kv_head)).copied().collect();
-        let values_transposed = transposed(&values, dim);
-        let mut d_keys = vec![0.0; len * dim];
-        for head in kv_head * group..(kv_head + 1) * group {
-            for position in 0..len {
-                let seen = position + 1;
-                row.rotate(row.at(row.q, row.heads, position, head), position, 1.0, &mut query);
-                row.weights(&query, &keys_transposed, position, &mut weights);
-                let d_out = row.at(d_output, row.heads, position, head);
-                let (weights, d_weights) = (&weights[..seen], &mut d_weights[..seen]);
-                d_weights.fill(0.0);
-                for (d, value) in d_out.iter().zip(values_transposed.chunks_exact(len)) {
-                    math::axpy(d_weights, *d, &value[..seen]);
-                }
-                let shared = math::dot(weights, d_weights);
-                d_query.fill(0.0);
-                for (key, (weight, d_weight)) in weights.iter().zip(d_weights.iter()).enumerate() {
-                    let d_score = weight * (d_weight - shared) * scale;
-                    math::axpy(&mut d_query, d_score, &keys[key * dim..(key + 1) * dim]);
-                    math::axpy(&mut d_keys[key * dim..(key + 1) * dim], d_score, &query);
-                    let start = (key * row.kv_heads + kv_head) * dim;
-                    math::axpy(&mut dv[start..start + dim], *weight, d_out);
-                }
-                let start = (position * row.heads + head) * dim;
-                row.rotate(&d_query, position, -1.0, &mut dq[start..start + dim]);
-            }
-        }
-        for (position, d_key) in d_keys.chunks_exact(dim).enumerate() {
-            let start = (position * row.kv_heads + kv_head) * dim;
-            row.rotate(d_key, position, -1.0, &mut dk[start..start + dim]);
-        }
+    let Row { len, heads, kv_heads, .. } = *row;
+    let (queries, keys) = (row.rotated(row.q, heads, 1.0), row.rotated(row.k, kv_heads, 1.0));
+    let (mut d_queries, mut d_keys) = (vec![0.0; dq.len()], vec![0.0; dk.len()]);
+    let (mut weights, mut d_scores) = (vec![0.0; len * len], vec![0.0; len * len]);
+    for head in 0..heads {
+        let kv_head = head / (heads / kv_heads);
+        let (query, key) = (row.head(&queries, heads, head), row.head(&keys, kv_heads, kv_head));
+        let (value, d_out) = (row.head(row.v, kv_heads, kv_head), row.head(d_output, heads, head));
+        product(ViewMut::new(&mut weights, len), Write::Replace, row.scale(), query, key.transposed());
+        causal_softmax(&mut weights, len);
+        product(ViewMut::new(&mut d_scores, len), Write::Replace, 1.0, d_out, value.transposed());
+        causal_softmax_backward(&weights, &mut d_scores, len, row.scale());
+        let (weights, d_scores) = (View::new(&weights, len), View::new(&d_scores, len));
+        product(row.head_mut(dv, kv_heads, kv_head), Write::Add, 1.0, weights.transposed(), d_out);
+        product(row.head_mut(&mut d_queries, heads, head), Write::Replace, 1.0, d_scores, key);
+        product(row.head_mut(&mut d_keys, kv_heads, kv_head), Write::Add, 1.0, d_scores.transposed(), query);
     }
+    rotate_heads(row, &d_queries, heads, -1.0, dq);
+    rotate_heads(row, &d_keys, kv_heads, -1.0, dk);
 }
 
 /// Multiplications below which other threads are not worth waking.

@@ -122,6 +122,11 @@ impl<'a> View<'a> {
         Self { values, rows: values.len() / columns, columns, row_stride: columns, column_stride: 1 }
     }
 
+    /// Some of the columns.
+    pub fn part(self, first: usize, columns: usize) -> Self {
+        Self { values: &self.values[first * self.column_stride..], columns, ..self }
+    }
+
     pub fn transposed(self) -> Self {
         Self {
             rows: self.columns,
@@ -144,6 +149,11 @@ pub struct ViewMut<'a> {
 impl<'a> ViewMut<'a> {
     pub fn new(values: &'a mut [f32], columns: usize) -> Self {
         Self { rows: values.len() / columns, values, columns, row_stride: columns }
+    }
+
+    /// Some of the columns.
+    pub fn part(self, first: usize, columns: usize) -> Self {
+        Self { values: &mut self.values[first..], columns, ..self }
     }
 }
 
@@ -205,7 +215,8 @@ fn few_tokens<E: Stored>(x: &[f32], tokens: usize, weights: &[E], width: usize) 
     let x = x.chunks_exact(x.len() / tokens).flat_map(E::arrange).collect::<Vec<f32>>();
     let mut y = vec![0.0; tokens * rows];
     let whole = weights.len() * tokens < WORTH_THREADS / 4;
-    let rows_per_task = if whole { rows } else { (READ_BY_TASK / width).max(1).next_multiple_of(ROWS) };
+    let read_by_task = (weights.len() / (TASKS_PER_THREAD * rayon::current_num_threads())).max(READ_BY_TASK);
+    let rows_per_task = if whole { rows } else { (read_by_task / width).max(1).next_multiple_of(ROWS) };
     // For each task, its part of every token's output.
     let mut parts: Vec<Vec<&mut [f32]>> = (0..rows.div_ceil(rows_per_task)).map(|_| Vec::new()).collect();
     for token in y.chunks_mut(rows) {
@@ -220,8 +231,9 @@ fn few_tokens<E: Stored>(x: &[f32], tokens: usize, weights: &[E], width: usize) 
     y
 }
 
-/// Words that one task reads: enough to be worth its start, few enough to keep all threads busy to the end.
+/// Words that a task reads at least, to be worth its start, and tasks for each thread, to keep all busy to the end.
 const READ_BY_TASK: usize = 1 << 14;
+const TASKS_PER_THREAD: usize = 4;
 
 /// How a row of weights is stored and read as two halves of f32 values.
 trait Stored: Copy + Send + Sync {
@@ -336,7 +348,7 @@ impl<E: Stored> WithSimd for DotRows<'_, E> {
 }
 
 /// Bytes between what is multiplied and what is asked for meanwhile: about the time that memory takes to answer.
-const AHEAD: usize = 8192;
+const AHEAD: usize = 16384;
 const CACHE_LINE: usize = 64;
 
 /// Asks for memory that is needed soon, which doubled the speed of a few tokens.

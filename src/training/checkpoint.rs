@@ -5,13 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
-use anyhow::{Context, Result};
-use burn::module::AutodiffModule;
-use burn::tensor::backend::AutodiffBackend;
+use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::SharedAdamW;
 use super::state::{STATE_FILE, TrainerState};
 use crate::bad_input;
 use crate::error::OrBadInput;
@@ -42,6 +40,52 @@ impl LoopState {
             _ => None,
         };
         now.iter().filter_map(differs).collect()
+    }
+}
+
+/// All that a checkpoint holds, on the host.
+pub struct Snapshot {
+    pub adapter: Adapter,
+    /// A safetensors file.
+    pub optimizer: Vec<u8>,
+    pub state: TrainerState,
+    pub loop_state: LoopState,
+}
+
+/// Writes checkpoints while training goes on, one at a time.
+pub struct Saver {
+    checkpoints: Checkpoints,
+    under_way: Option<JoinHandle<Result<PathBuf>>>,
+}
+
+impl Saver {
+    pub fn new(checkpoints: Checkpoints) -> Self {
+        Self { checkpoints, under_way: None }
+    }
+
+    /// Begins to write. What was begun before must have been [waited](Self::wait) for.
+    pub fn begin(&mut self, snapshot: Snapshot) {
+        assert!(self.under_way.is_none(), "one checkpoint is written at a time");
+        let checkpoints = self.checkpoints.clone();
+        self.under_way = Some(std::thread::spawn(move || checkpoints.save(&snapshot)));
+    }
+
+    /// Whether a save has ended that was not waited for yet.
+    pub fn has_ended(&self) -> bool {
+        self.under_way.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    /// How the last save ended, once.
+    pub fn wait(&mut self) -> Option<Result<PathBuf>> {
+        let result = self.under_way.take()?.join();
+        Some(result.unwrap_or_else(|_| Err(anyhow!("the thread that saves checkpoints panicked"))))
+    }
+}
+
+impl Drop for Saver {
+    /// A run that fails leaves its last checkpoint whole.
+    fn drop(&mut self) {
+        let _ = self.wait();
     }
 }
 
@@ -94,31 +138,27 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Writes a checkpoint under a temporary name and renames it.
-    pub fn save<M: AutodiffModule<B>, B: AutodiffBackend>(
-        &self,
-        adapter: &Adapter,
-        optimizer: &SharedAdamW<M, B>,
-        state: &TrainerState,
-        loop_state: &LoopState,
-    ) -> Result<PathBuf> {
+    /// Writes a checkpoint under a temporary name and renames it, then removes old ones over the limit.
+    pub fn save(&self, snapshot: &Snapshot) -> Result<PathBuf> {
+        let Snapshot { adapter, optimizer, state, loop_state } = snapshot;
         let path = self.path(state.global_step);
         let what = || format!("cannot save {}", path.display());
         let partial = self.output_dir.join(format!(".checkpoint-{}.partial", state.global_step));
         remove(&partial).with_context(what)?;
         std::fs::create_dir_all(&partial).with_context(what)?;
         adapter.write(&partial)?;
-        optimizer.save(&partial.join(OPTIMIZER_FILE))?;
+        write_atomically(&partial.join(OPTIMIZER_FILE), optimizer)?;
         write_atomically(&partial.join(LOOP_FILE), serde_json::to_string_pretty(loop_state)?.as_bytes())?;
         state.write(&partial)?;
         remove(&path).with_context(what)?;
         std::fs::rename(&partial, &path).with_context(what)?;
+        self.prune(state.global_step, state.best_global_step)?;
         Ok(path)
     }
 
     /// Removes the oldest checkpoints until `save_total_limit` are left. The one just saved and the best stay in any
     /// case.
-    pub fn prune(&self, saved: usize, best: Option<usize>) -> Result<()> {
+    fn prune(&self, saved: usize, best: Option<usize>) -> Result<()> {
         let Some(limit) = self.save_total_limit else {
             return Ok(());
         };

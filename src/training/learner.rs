@@ -9,6 +9,7 @@ use super::evaluate::{EvalMetrics, evaluate_batch, indices, labelled_hidden};
 use super::metrics::TrainItem;
 use super::optimizer::SharedAdamW;
 use super::schedule::Schedule;
+use super::side_by_side;
 use crate::data::batching::{MicroBatch, Window};
 use crate::model::kv_cache::Past;
 use crate::model::loss::{linear_cross_entropy, surrogate};
@@ -27,13 +28,19 @@ impl<B: AutodiffBackend> TrainStep for Qwen2ForCausalLm<B> {
     fn step(&self, window: Window) -> TrainOutput<Self::Output> {
         let mut gradients = GradientsAccumulator::new();
         let mut loss: Option<Tensor<B::InnerBackend, 1>> = None;
-        for batch in &window.micro_batches {
-            let (nll, batch_gradients) = forward_backward(self, &window, batch);
+        let mut add = |(nll, batch_gradients): Pass<B>| {
             gradients.accumulate(self, batch_gradients);
-            loss = Some(match loss {
+            loss = Some(match loss.take() {
                 Some(loss) => loss + nll,
                 None => nll,
             });
+        };
+        if side_by_side::suits(self) {
+            side_by_side::map(self, &window.micro_batches, |model, batch| forward_backward(model, &window, batch))
+                .into_iter()
+                .for_each(add);
+        } else {
+            window.micro_batches.iter().for_each(|batch| add(forward_backward(self, &window, batch)));
         }
         let loss = loss.expect("a window has micro batches");
         TrainOutput { grads: gradients.grads(), item: TrainItem::Step(loss) }
@@ -41,11 +48,9 @@ impl<B: AutodiffBackend> TrainStep for Qwen2ForCausalLm<B> {
 }
 
 /// One micro batch's share of the step's loss, `[1]`, and its gradients.
-fn forward_backward<B: AutodiffBackend>(
-    model: &Qwen2ForCausalLm<B>,
-    window: &Window,
-    batch: &MicroBatch,
-) -> (Tensor<B::InnerBackend, 1>, GradientsParams) {
+type Pass<B> = (Tensor<<B as AutodiffBackend>::InnerBackend, 1>, GradientsParams);
+
+fn forward_backward<B: AutodiffBackend>(model: &Qwen2ForCausalLm<B>, window: &Window, batch: &MicroBatch) -> Pass<B> {
     let rows = batch.rows.iter().copied().zip(batch.tokens.row_lengths()).collect();
     let dropout = LoraDropout { seed: window.seed, step: window.step as u64, rows };
     if model.model.gradient_checkpointing {
@@ -78,7 +83,7 @@ fn layer_by_layer<B: AutodiffBackend>(
     window: &Window,
     batch: &MicroBatch,
     dropout: &LoraDropout,
-) -> (Tensor<B::InnerBackend, 1>, GradientsParams) {
+) -> Pass<B> {
     let leaf = |x: Tensor<B::InnerBackend, 2>| Tensor::<B, 2>::from_inner(x).require_grad();
     let without_autodiff = model.model.valid();
     let pass = without_autodiff.attention_pass(&batch.tokens, Past::default());

@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod monitor;
 pub mod optimizer;
 pub mod schedule;
+mod side_by_side;
 pub mod state;
 pub mod strategy;
 pub mod trainer;

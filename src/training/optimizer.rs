@@ -15,7 +15,6 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::arguments::TrainingArguments;
 use crate::bad_input;
-use crate::files::write_atomically;
 use crate::weights::safetensors::{SafetensorsFile, narrow};
 
 type Inner<M, B> = OptimizerAdaptor<AdamW, M, B>;
@@ -71,8 +70,8 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> SharedAdamW<M, B> {
         self.0.lock().expect("no step of the optimizer panicked")
     }
 
-    /// Writes the moments of every parameter, named by its id. All parameters are matrices.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    /// The moments of every parameter, named by its id, as a safetensors file. All parameters are matrices.
+    pub fn to_file(&self) -> Result<Vec<u8>> {
         let mut states: Vec<(ParamId, AdamWState<B::InnerBackend, 2>)> =
             self.to_record().into_iter().map(|(id, record)| (id, record.into_state())).collect();
         states.sort_by_key(|(id, _)| *id);
@@ -90,11 +89,10 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> SharedAdamW<M, B> {
             .iter()
             .map(|(name, dtype, shape, data)| Ok((name, TensorView::new(*dtype, shape.clone(), data)?)))
             .collect::<Result<Vec<_>>>()?;
-        let file = serialize(views, None).context("cannot serialise the optimizer's state")?;
-        write_atomically(path, &file)
+        serialize(views, None).context("cannot serialise the optimizer's state")
     }
 
-    /// Reads what [`save`](Self::save) wrote after so many steps: the moments of every parameter of the model, no more
+    /// Reads what [`to_file`](Self::to_file) gave after so many steps: the moments of every parameter of the model, no more
     /// and no less.
     pub fn load(&self, path: &Path, model: &M, steps: usize, device: &B::Device) -> Result<()> {
         let file = SafetensorsFile::open(path)?;

@@ -20,7 +20,7 @@ use burn::train::{
 };
 
 use super::arguments::{IntervalStrategy, TrainingArguments};
-use super::checkpoint::{Checkpoints, LoopState};
+use super::checkpoint::{Checkpoints, LoopState, Saver, Snapshot};
 use super::clipping::clip_grad_norm;
 use super::early_stopping::EarlyStopping;
 use super::evaluate::{EvalMetrics, evaluate};
@@ -90,6 +90,7 @@ struct Run<'a, B: AutodiffBackend> {
     interrupter: Interrupter,
     validation: ValidLoader<Components<B>>,
     checkpoints: Checkpoints,
+    saver: Saver,
     early_stopping: Option<EarlyStopping>,
     state: TrainerState,
     /// Sum of the losses since the last log entry, on the device until the entry is written.
@@ -171,13 +172,15 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let RunState { state, loop_state } = strategy.start.clone();
         let device = learner.model().device();
         let args = &strategy.args;
+        let checkpoints = Checkpoints { output_dir: args.output_dir.clone(), save_total_limit: args.save_total_limit };
         Self {
             strategy,
             learner,
             events,
             interrupter,
             validation,
-            checkpoints: Checkpoints { output_dir: args.output_dir.clone(), save_total_limit: args.save_total_limit },
+            saver: Saver::new(checkpoints.clone()),
+            checkpoints,
             early_stopping: early_stopping(args),
             last_saved: (state.global_step > 0 && !loop_state.evaluation_pending).then_some(state.global_step),
             evaluation_pending: loop_state.evaluation_pending,
@@ -220,6 +223,10 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             self.speed.add(label_count, started.elapsed());
             end = self.after_step(Some(grad_norm))?;
         }
+        if !self.hear_of_save() {
+            self.save()?;
+            self.finish_saving()?;
+        }
         Ok(Outcome {
             state: self.state.clone(),
             adapter: self.adapter(),
@@ -233,6 +240,9 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
 
     /// Logs, evaluates and saves what is due after the step just done; says whether the run ends here.
     fn after_step(&mut self, grad_norm: Option<Tensor<B::InnerBackend, 1>>) -> Result<Option<End>> {
+        if self.saver.has_ended() {
+            self.hear_of_save();
+        }
         let due = self.due();
         let asked_to_stop = self.interrupter.should_stop() && self.state.global_step < self.state.max_steps;
         if let Some(grad_norm) = grad_norm
@@ -255,6 +265,9 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let interrupted = self.evaluation_pending || asked_to_stop;
         if due.save || (new_best && self.saves_best()) || stop_early || interrupted {
             self.save()?;
+        }
+        if interrupted {
+            self.finish_saving()?; // the user is told where to go on from: it must be there
         }
         Ok(match (interrupted, stop_early) {
             (true, _) => Some(End::Interrupted(self.checkpoints.path(self.state.global_step))),
@@ -384,11 +397,12 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         self.strategy.args.load_best_model_at_end
     }
 
+    /// Takes a checkpoint and lets it be written while training goes on.
     fn save(&mut self) -> Result<()> {
         if self.last_saved == Some(self.state.global_step) {
             return Ok(());
         }
-        self.strategy.monitor.phase(Phase::Saving);
+        self.hear_of_save();
         // Only an evaluated checkpoint can be the best.
         if self.state.best_global_step == Some(self.state.global_step) {
             let path = self.checkpoints.path(self.state.global_step);
@@ -400,12 +414,39 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             evaluation_pending: self.evaluation_pending,
             fingerprint: self.strategy.start.loop_state.fingerprint.clone(),
         };
-        let adapter = self.adapter();
-        let path = self.checkpoints.save(&adapter, &self.strategy.optimizer, &self.state, &loop_state)?;
-        self.checkpoints.prune(self.state.global_step, self.state.best_global_step)?;
+        self.saver.begin(Snapshot {
+            adapter: self.adapter(),
+            optimizer: self.strategy.optimizer.to_file()?,
+            state: self.state.clone(),
+            loop_state,
+        });
         self.last_saved = Some(self.state.global_step);
-        self.note(format!("saved {}", path.display()));
+        Ok(())
+    }
+
+    /// Waits for the save under way and says whether it worked. If not, the checkpoints before it are whole, and the
+    /// next one may work.
+    fn hear_of_save(&mut self) -> bool {
+        let saved = self.finish_saving();
+        if let Err(error) = &saved {
+            self.note(format!("warning: {error:#}; training goes on and tries again"));
+        }
+        saved.is_ok()
+    }
+
+    /// Waits until the checkpoint that is being written is there.
+    fn finish_saving(&mut self) -> Result<()> {
+        self.strategy.monitor.phase(Phase::Saving);
+        let saved = self.saver.wait();
         self.strategy.monitor.phase(Phase::Training { step: self.state.global_step });
+        match saved {
+            Some(Ok(path)) => self.note(format!("saved {}", path.display())),
+            Some(Err(error)) => {
+                self.last_saved = None;
+                return Err(error);
+            }
+            None => {}
+        }
         Ok(())
     }
 
