@@ -4,8 +4,8 @@
     python benches/compare.py train --config CONFIG --model FOLDER [--steps 6] [--rounds 3] [--threads 2] [--binary PATH]
     python benches/compare.py generate --config CONFIG --model FOLDER [--rounds 3] [--batch 1] [--dtype float32]
 
-train: both read the config's rows in the same order (torch's permutation), with the same text, loss, optimizer and schedule, in
-f32 on the CPU. Label tokens a second exclude loading and the first two steps.
+train: both read the config's rows in the same order (torch's permutation), with the same text, loss, optimizer and
+schedule, in f32 on the CPU. Label tokens a second exclude loading and the first two steps.
 
 generate: greedy answers of --tokens tokens to as many questions at once as --batch says, prompts included, loading not.
 --dtype is what transformers computes in; qwen-lora always computes in f32, with weights as the file has them.
@@ -36,6 +36,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--micro-batch", type=int, help="rows a pass for Python; the step's rows stay the same")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: bf16 on both sides")
     parser.add_argument("--batch", type=int, default=1, help="questions at once")
     parser.add_argument("--tokens", type=int, default=64, help="tokens an answer")
     parser.add_argument("--dtype", default="float32", help="what transformers generates in")
@@ -53,7 +54,8 @@ def train_with_python(args):
     config = json.load(open(args.config))
     training, lora = config["training"], config["lora"]
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+    dtype = torch.float32 if args.device == "cpu" else torch.bfloat16
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).to(args.device)
     targets = lora["target_modules"]
     model = get_peft_model(model, LoraConfig(r=lora["r"], lora_alpha=lora["lora_alpha"], target_modules=targets,
                                              lora_dropout=lora["lora_dropout"], task_type="CAUSAL_LM"))
@@ -89,7 +91,8 @@ def train_with_python(args):
             for k, row in enumerate(batch):
                 ids[k, : len(row)] = targets[k, : len(row)] = torch.tensor(row)
                 mask[k, : len(row)] = 1
-            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].flatten(0, 1)
+            ids, mask, targets = ids.to(args.device), mask.to(args.device), targets.to(args.device)
+            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].flatten(0, 1).float()
             loss = torch.nn.functional.cross_entropy(logits, targets[:, 1:].flatten(), reduction="sum") / count
             loss.backward()
             loss_sum += loss.item()
@@ -97,6 +100,8 @@ def train_with_python(args):
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
+        if args.device != "cpu":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
         labels.append(count)
         losses.append(loss_sum)
@@ -108,7 +113,7 @@ def train_with_python(args):
 def train_with_rust(args):
     with tempfile.TemporaryDirectory() as folder:
         settings = {
-            "device": "cpu",
+            "device": args.device,
             "model_name": args.model,
             "training.max_steps": args.steps,
             "training.logging_steps": 1,
@@ -142,8 +147,9 @@ def generate_with_python(args):
     tokenizer = AutoTokenizer.from_pretrained(args.model, padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=getattr(torch, args.dtype)).eval()
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=getattr(torch, args.dtype)).to(args.device).eval()
     prompts = tokenizer([f"User: {q}\nAssistant:" for q in questions(args)], return_tensors="pt", padding=True)
+    prompts = prompts.to(args.device)
     settings = {"max_new_tokens": args.tokens, "min_new_tokens": args.tokens, "do_sample": False, "repetition_penalty": 1.0}
     with torch.no_grad():
         model.generate(**prompts, **settings)  # a first time, not counted
@@ -157,7 +163,7 @@ def generate_with_python(args):
 def generate_with_rust(args):
     with tempfile.TemporaryDirectory() as folder:
         settings = {
-            "device": "cpu",
+            "device": args.device,
             "inference.base_model_name": args.model,
             "inference.adapter_path": f"{folder}/none",
             "inference.generation.max_new_tokens": args.tokens,

@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use serde::Serialize;
 
+use super::side_by_side;
 use crate::data::batching::MicroBatch;
 use crate::model::Qwen2ForCausalLm;
 use crate::model::loss::linear_cross_entropy;
@@ -71,12 +72,19 @@ pub fn evaluate<B: Backend>(
     batches: impl IntoIterator<Item = MicroBatch>,
     mut on_batch: impl FnMut(usize) -> bool,
 ) -> Option<EvalMetrics> {
+    let batches: Vec<MicroBatch> = batches.into_iter().collect();
     let mut sums = EvalSums::default();
-    for (done, batch) in batches.into_iter().enumerate() {
-        if !on_batch(done) {
+    let at_once = side_by_side::items_at_once(model);
+    for (number, batches) in batches.chunks(at_once).enumerate() {
+        if !on_batch(number * at_once) {
             return None;
         }
-        sums += evaluate_batch(model, &batch);
+        match batches {
+            [batch] => sums += evaluate_batch(model, batch),
+            several => {
+                side_by_side::map(model, several, evaluate_batch).into_iter().for_each(|batch| sums += batch);
+            }
+        }
     }
     Some(sums.metrics())
 }

@@ -21,6 +21,11 @@ pub fn suits<B: Backend>(model: &Qwen2ForCausalLm<B>) -> bool {
     is_fast::<B>() && pools().len() > 1 && vocab * hidden + linears.sum::<usize>() <= SMALL_MODEL
 }
 
+/// So many items make it worth waking the workers; 1 where one after the other is better.
+pub fn items_at_once<B: Backend>(model: &Qwen2ForCausalLm<B>) -> usize {
+    if suits(model) { 2 * pools().len() } else { 1 }
+}
+
 /// One thread each: nothing that runs in one waits for others.
 fn pools() -> &'static [ThreadPool] {
     static POOLS: OnceLock<Vec<ThreadPool>> = OnceLock::new();

@@ -104,3 +104,18 @@ fn resuming_without_a_checkpoint_starts_from_the_beginning_and_says_so() {
     let named = workspace.run("train", &["--set", "training.resume_from_checkpoint=out/checkpoint-99"]);
     named.refuses(2, &["out/checkpoint-99"]);
 }
+
+/// Passes side by side, products and sums in shares: each sum has one order.
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let train = |threads: &str| {
+        let workspace = Workspace::new();
+        let mut command = workspace.command("train");
+        let ran = run(command.env("RAYON_NUM_THREADS", threads).args(["--set", "training.tokens_per_pass=60"]));
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        (workspace.adapter_bytes(), workspace.json("out/trainer_state.json"))
+    };
+    let alone = train("1");
+    assert_eq!(train("2"), alone);
+    assert_eq!(train("5"), alone);
+}

@@ -1,8 +1,8 @@
 //! Training against SFTTrainer. Gates: gradients 1e-4 relative, loss per step 1e-5 relative, learning rate 1e-9, final
 //! adapter 1e-5 absolute.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use burn::backend::{Autodiff, Flex};
 use burn::module::Module;
@@ -375,7 +375,7 @@ fn an_evaluation_cut_short_is_made_up_for() {
     struct StopInEvaluation(Interrupter);
     impl Monitor for StopInEvaluation {
         fn phase(&self, phase: Phase) {
-            if let Phase::Evaluating { done: 1, .. } = phase {
+            if matches!(phase, Phase::Evaluating { .. }) {
                 self.0.stop(None);
             }
         }
@@ -521,4 +521,35 @@ fn only_the_adapter_is_a_parameter() {
     type B = burn::backend::Autodiff<burn::backend::Flex>;
     let model = with_adapter::<B>("adapter_init");
     assert_eq!(Module::<B>::num_params(&model), 2 * (4 * 64 + 64 * 4 + 4 * 64 + 32 * 4));
+}
+
+/// A disk that is full at one save and has room again at the next: here, a file stands where the folder should.
+#[test]
+fn a_failed_save_is_tried_again_while_training_goes_on() {
+    /// Puts a file in the place of `output_dir` before step 10's save, and takes it away at the warning.
+    struct Obstacle(PathBuf, Mutex<Vec<String>>);
+    impl Monitor for Obstacle {
+        fn phase(&self, phase: Phase) {
+            if phase == (Phase::Training { step: 9 }) {
+                std::fs::remove_dir_all(&self.0).unwrap();
+                std::fs::write(&self.0, "in the way").unwrap();
+            }
+        }
+        fn note(&self, text: String) {
+            if text.starts_with("warning:") {
+                std::fs::remove_file(&self.0).unwrap();
+            }
+            self.1.lock().unwrap().push(text);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let args = arguments(folder.path());
+    let obstacle = Arc::new(Obstacle(args.output_dir.clone(), Mutex::default()));
+    let data = TrainingData { train: Arc::new(golden_rows("train")), eval: golden_rows("eval") };
+    let surroundings = Surroundings { monitor: obstacle.clone(), ..unwatched() };
+    let report = train::<Autodiff<Flex>, _>(base(), fresh(), 0.0, &args, data, "tiny".into(), surroundings).unwrap();
+    let notes = obstacle.1.lock().unwrap();
+    assert!(notes[0].contains("cannot save") && notes[0].contains("checkpoint-10"), "{notes:?}");
+    assert_eq!(Checkpoints::of(&args.output_dir).steps(), [20]);
+    assert_eq!(Adapter::read(&args.output_dir).unwrap().weights, report.outcome.adapter.weights);
 }
