@@ -10,15 +10,15 @@ use std::time::Instant;
 
 use burn::backend::{Autodiff, Flex};
 use burn::module::AutodiffModule;
-use burn::tensor::DType;
+use burn::tensor::{DType, Distribution, Tensor};
 use burn::train::TrainStep;
 use half::bf16;
-use qwen_lora::backend::cpu_flops;
 use qwen_lora::data::batching::{Window, evaluation_batches};
 use qwen_lora::data::encode::EncodedRow;
 use qwen_lora::data::jsonl;
 use qwen_lora::inference::generation::GenerationConfig;
 use qwen_lora::inference::generator::Generator;
+use qwen_lora::kernels::linear;
 use qwen_lora::model::{LoraConfig, Qwen2Config, Qwen2ForCausalLm};
 use qwen_lora::training::TrainingArguments;
 use qwen_lora::training::arguments::PassDefaults;
@@ -38,7 +38,7 @@ const CONFIG: &str = r#"{"architectures": ["Qwen2ForCausalLM"], "model_type": "q
     "rope_theta": 1000000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16"}"#;
 
 fn main() {
-    let (bandwidth, flops) = (memory_bandwidth(), cpu_flops());
+    let (bandwidth, flops) = (memory_bandwidth(), product_flops());
     println!("floors: memory {:.1} GB/s, f32 products {:.0} GFLOP/s", bandwidth / 1e9, flops / 1e9);
     let folder = random_model();
 
@@ -133,6 +133,19 @@ fn memory_bandwidth() -> f64 {
         (values.len() * 8) as f64 / started.elapsed().as_secs_f64()
     };
     (0..5).map(|_| measure()).fold(0.0, f64::max)
+}
+
+/// Operations a second of the best f32 product at one of the model's shapes.
+fn product_flops() -> f64 {
+    let [tokens, rows, columns] = [704, 4864, 896];
+    let random = |shape: [usize; 2]| Tensor::<Flex, 2>::random(shape, Distribution::Default, &Default::default());
+    let (x, weight) = (random([tokens, columns]), random([rows, columns]));
+    let measure = || {
+        let started = Instant::now();
+        linear(x.clone(), &weight, None);
+        (2 * tokens * rows * columns) as f64 / started.elapsed().as_secs_f64()
+    };
+    (0..20).map(|_| measure()).fold(0.0, f64::max)
 }
 
 /// A model folder with Qwen2.5-0.5B's shapes.

@@ -25,6 +25,7 @@
 //! - Frozen weights are plain tensors, adapters are `Param`s: autodiff, optimizer and checkpoints see adapters only.
 //! - A loss is a sum over labels divided once by the optimizer step's label count: it does not depend on how rows are
 //!   split into micro batches. Dropout masks are functions of (seed, step, row, module) for the same reason.
+//! - On the CPU no bit depends on the number of threads: every sum has one order.
 //! - One template, one place that masks, one loss, for training, evaluation and inference alike.
 //! - Checkpoints, best and early stopping are ours and not burn-train's: its checkpointer rewrites files in place and
 //!   panics when a write fails, and its metric store is filled by another thread, so that a decision can rest on a

@@ -433,6 +433,14 @@ struct NewTokens<'a> {
     gap: Range<usize>,
 }
 
+/// One key and value head of a row, with its part of the cache, `[capacity, head_dim]` each.
+struct HeadTask<'a> {
+    new: &'a NewTokens<'a>,
+    kv_head: usize,
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
+}
+
 fn attend_cached<B: Backend>(
     [q, k, v]: [&Matrix; 3],
     keys: &mut [f32],
@@ -453,15 +461,13 @@ fn attend_cached<B: Backend>(
     let size = keys.len() / (rows.len() * kv_heads);
     let caches = keys.chunks_exact_mut(size).zip(values.chunks_exact_mut(size));
     let heads = rows.iter().flat_map(|row| (0..kv_heads).map(move |kv_head| (row, kv_head)));
-    let tasks: Vec<_> = heads.zip(caches).collect();
+    let tasks: Vec<HeadTask> =
+        heads.zip(caches).map(|((new, kv_head), (keys, values))| HeadTask { new, kv_head, keys, values }).collect();
     let longest = ranges.iter().map(Range::len).max().unwrap_or(0);
-    let run = |((row, kv_head), (keys, values)): ((&NewTokens, usize), (&mut [f32], &mut [f32]))| {
-        cached_head(row, kv_head, keys, values)
-    };
     let parts: Vec<Vec<f32>> = if q.values().len() * (pass.past.slots + longest) < WORTH_THREADS {
-        tasks.into_iter().map(run).collect()
+        tasks.into_iter().map(cached_head).collect()
     } else {
-        tasks.into_par_iter().map(run).collect()
+        tasks.into_par_iter().map(cached_head).collect()
     };
     // [row][kv_head][new, heads of the kv head] -> [tokens, heads]
     let width = q.columns / kv_heads;
@@ -476,7 +482,7 @@ fn attend_cached<B: Backend>(
 
 /// Appends one head's keys and values and attends to all that are visible; `[new, heads of the kv head * head_dim]`.
 #[multiversion(targets = "simd")]
-fn cached_head(new: &NewTokens, kv_head: usize, keys: &mut [f32], values: &mut [f32]) -> Vec<f32> {
+fn cached_head(HeadTask { new, kv_head, keys, values }: HeadTask) -> Vec<f32> {
     let NewTokens { row, slot, gap } = new;
     let (dim, group) = (row.head_dim, row.heads / row.kv_heads);
     let places = slot * dim..(slot + row.len) * dim;

@@ -386,7 +386,8 @@ fn dots<S: Simd, E: Stored, const T: usize, const R: usize>(simd: S, x: [&[f32];
         *w = E::row::<S>(row);
     }
     let mut sums = [[[simd.splat_f32s(0.0); 2]; T]; R];
-    for i in 0..vectors {
+    let mut i = 0;
+    while i < vectors {
         for row in 0..R {
             let (start, pair) = (rows[row].as_ptr().wrapping_byte_add(AHEAD), 2 * size_of::<E>() / E::PER_WORD);
             for line in (0..pair * S::F32_LANES).step_by(CACHE_LINE) {
@@ -399,6 +400,7 @@ fn dots<S: Simd, E: Stored, const T: usize, const R: usize>(simd: S, x: [&[f32];
                 sums[1] = simd.mul_add_e_f32s(second, halves[token][1][i], sums[1]);
             }
         }
+        i += 1;
     }
     let mut products = [[0.0; T]; R];
     for row in 0..R {

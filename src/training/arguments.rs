@@ -108,8 +108,8 @@ pub struct TrainingArguments {
     pub micro_batching: MicroBatching,
     /// With `micro_batching` "auto": tokens computed at a time; null: what suits the device.
     pub tokens_per_pass: Option<usize>,
-    /// Keep only each layer's input and compute the rest again on the way back: a third slower, in a fraction of the
-    /// memory that activations take.
+    /// Keep only each layer's input and compute the rest again on the way back: a third more work, in a fraction of
+    /// the memory that activations take.
     pub gradient_checkpointing: bool,
     pub learning_rate: f64,
     pub num_train_epochs: usize,

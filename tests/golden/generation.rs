@@ -31,7 +31,7 @@ fn check<B: Backend>(model: &Qwen2ForCausalLm<B>, cases: &Value) {
             ("greedy_rep_penalty_1.1", greedy(1.1, eos.clone())),
             ("greedy_no_stop", greedy(1.0, vec![])),
         ] {
-            let (ids, reason) = generate(model, &[prompt.clone()], &config).remove(0);
+            let (ids, reason) = generate(model, std::slice::from_ref(&prompt), &config).remove(0);
             assert_eq!(ids, unsigned(&case[key]["ids"]), "{key} after {}", case["prompt"]);
             let stopped = ids.last().is_some_and(|id| config.eos_token_ids.contains(id));
             assert_eq!(reason, if stopped { FinishReason::Stop } else { FinishReason::Length });
