@@ -40,37 +40,36 @@ pub struct Selection {
 pub fn select(choice: DeviceChoice) -> Selection {
     match choice {
         DeviceChoice::Cpu => Selection { device: Device::Cpu, fallback: None },
-        DeviceChoice::Cuda => cuda_or_cpu(),
-        DeviceChoice::Vulkan => vulkan_or_cpu(),
+        DeviceChoice::Cuda => or_cpu(cuda_device()),
+        DeviceChoice::Vulkan => or_cpu(vulkan_device()),
+    }
+}
+
+fn or_cpu(gpu: Result<Device, String>) -> Selection {
+    match gpu {
+        Ok(device) => Selection { device, fallback: None },
+        Err(missing) => Selection { device: Device::Cpu, fallback: Some(missing) },
     }
 }
 
 #[cfg(feature = "cuda")]
-fn cuda_or_cpu() -> Selection {
-    match cuda::probe() {
-        Ok(gpu) => Selection { device: Device::Cuda(gpu), fallback: None },
-        Err(missing) => Selection { device: Device::Cpu, fallback: Some(missing) },
-    }
+fn cuda_device() -> Result<Device, String> {
+    cuda::probe().map(Device::Cuda)
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda_or_cpu() -> Selection {
-    let why = "this binary was built without GPU support; build it with `cargo build --release --features cuda`";
-    Selection { device: Device::Cpu, fallback: Some(why.into()) }
+fn cuda_device() -> Result<Device, String> {
+    Err("this binary was built without GPU support; build it with `cargo build --release --features cuda`".into())
 }
 
 #[cfg(feature = "vulkan")]
-fn vulkan_or_cpu() -> Selection {
-    match vulkan::probe() {
-        Ok(gpu) => Selection { device: Device::Vulkan(gpu), fallback: None },
-        Err(missing) => Selection { device: Device::Cpu, fallback: Some(missing) },
-    }
+fn vulkan_device() -> Result<Device, String> {
+    vulkan::probe().map(Device::Vulkan)
 }
 
 #[cfg(not(feature = "vulkan"))]
-fn vulkan_or_cpu() -> Selection {
-    let why = "this binary was built without Vulkan; build it with `cargo build --release --features vulkan`";
-    Selection { device: Device::Cpu, fallback: Some(why.into()) }
+fn vulkan_device() -> Result<Device, String> {
+    Err("this binary was built without Vulkan; build it with `cargo build --release --features vulkan`".into())
 }
 
 impl Device {

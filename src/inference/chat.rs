@@ -105,30 +105,25 @@ pub fn answer<B: Backend>(
     config: &GenerationConfig,
     questions: &[String],
     mut on_progress: impl FnMut(Progress) -> bool,
-) -> Result<Vec<Answer>> {
+) -> Result<()> {
     let prompts = questions.iter().map(|q| prompt_ids(model, tokenizer, q)).collect::<Result<Vec<_>>>()?;
-    let mut answers = Vec::new();
-    for prompts in prompts.chunks(AT_ONCE) {
-        let first = answers.len();
+    for (number, prompts) in prompts.chunks(AT_ONCE).enumerate() {
+        let first = number * AT_ONCE;
         let started = Instant::now();
         let mut generator = Generator::new(model, prompts, config);
         let mut texts: Vec<AnswerText> = prompts.iter().map(|_| AnswerText::default()).collect();
-        let mut finished: Vec<Option<Answer>> = prompts.iter().map(|_| None).collect();
         while let Some(extended) = generator.next() {
             for number in extended {
                 let sequence = &generator.sequences()[number];
                 let text = &mut texts[number];
-                if let Some(piece) = text.extend(tokenizer, sequence.generated())?
-                    && !on_progress(Progress::Text(first + number, &piece))
-                {
-                    return Ok(answers);
+                let piece = match sequence.finish_reason() {
+                    Some(_) => text.finish(tokenizer, sequence.generated())?,
+                    None => text.extend(tokenizer, sequence.generated())?,
+                };
+                if piece.is_some_and(|piece| !on_progress(Progress::Text(first + number, &piece))) {
+                    return Ok(());
                 }
                 let Some(finish_reason) = sequence.finish_reason() else { continue };
-                if let Some(piece) = text.finish(tokenizer, sequence.generated())?
-                    && !on_progress(Progress::Text(first + number, &piece))
-                {
-                    return Ok(answers);
-                }
                 let answer = Answer {
                     text: text.shown.clone(),
                     prompt_token_ids: prompts[number].clone(),
@@ -137,14 +132,12 @@ pub fn answer<B: Backend>(
                     tokens_per_second: sequence.generated().len() as f64 / started.elapsed().as_secs_f64(),
                 };
                 if !on_progress(Progress::Finished(first + number, &answer)) {
-                    return Ok(answers);
+                    return Ok(());
                 }
-                finished[number] = Some(answer);
             }
         }
-        answers.extend(finished.into_iter().flatten());
     }
-    Ok(answers)
+    Ok(())
 }
 
 fn prompt_ids<B: Backend>(model: &Qwen2ForCausalLm<B>, tokenizer: &Tokenizer, question: &str) -> Result<Vec<u32>> {

@@ -122,7 +122,12 @@ pub fn composed<B: Backend>(
         attended.push(attend(q, k, rows(&v, shape.kv_heads), mask.as_ref()));
         offset += group.tokens();
     }
-    if attended.len() == 1 { attended.remove(0) } else { Tensor::cat(attended, 0) }
+    together(attended)
+}
+
+/// The groups' tokens one after the other.
+fn together<B: Backend>(mut groups: Vec<Tensor<B, 2>>) -> Tensor<B, 2> {
+    if groups.len() == 1 { groups.remove(0) } else { Tensor::cat(groups, 0) }
 }
 
 /// A layer's keys (rotated) and values, `[rows, kv_heads, capacity, head_dim]`.
@@ -176,8 +181,7 @@ pub fn composed_cached<B: Backend>(
         offset += group.tokens();
         first += group.rows;
     }
-    let attended = if attended.len() == 1 { attended.remove(0) } else { Tensor::cat(attended, 0) };
-    (attended, (keys, values))
+    (together(attended), (keys, values))
 }
 
 /// `[all tokens, heads * head_dim]` -> `[rows, heads, len, head_dim]` of one group
@@ -330,9 +334,9 @@ impl Row<'_> {
     }
 
     /// All heads of a matrix turned by their positions' angles.
-    fn rotated(&self, matrix: &[f32], heads: usize, direction: f32) -> Vec<f32> {
+    fn rotated(&self, matrix: &[f32], heads: usize) -> Vec<f32> {
         let mut rotated = vec![0.0; matrix.len()];
-        rotate_heads(self, matrix, heads, direction, &mut rotated);
+        rotate_heads(self, matrix, heads, 1.0, &mut rotated);
         rotated
     }
 
@@ -387,7 +391,7 @@ fn causal_softmax_backward(weights: &[f32], gradient: &mut [f32], len: usize, sc
 }
 
 fn forward_row(row: &Row, output: &mut [f32]) {
-    let (queries, keys) = (row.rotated(row.q, row.heads, 1.0), row.rotated(row.k, row.kv_heads, 1.0));
+    let (queries, keys) = (row.rotated(row.q, row.heads), row.rotated(row.k, row.kv_heads));
     let mut weights = vec![0.0; row.len * row.len];
     for head in 0..row.heads {
         let kv_head = head / (row.heads / row.kv_heads);
@@ -403,7 +407,7 @@ fn forward_row(row: &Row, output: &mut [f32]) {
 /// dQ = dS K, dK = dS^T Q, and the rotation undone.
 fn backward_row(row: &Row, d_output: &[f32], dq: &mut [f32], dk: &mut [f32], dv: &mut [f32]) {
     let Row { len, heads, kv_heads, .. } = *row;
-    let (queries, keys) = (row.rotated(row.q, heads, 1.0), row.rotated(row.k, kv_heads, 1.0));
+    let (queries, keys) = (row.rotated(row.q, heads), row.rotated(row.k, kv_heads));
     let (mut d_queries, mut d_keys) = (vec![0.0; dq.len()], vec![0.0; dk.len()]);
     let (mut weights, mut d_scores) = (vec![0.0; len * len], vec![0.0; len * len]);
     for head in 0..heads {
@@ -491,7 +495,6 @@ fn cached_head(HeadTask { new, kv_head, keys, values }: HeadTask) -> Vec<f32> {
         row.rotate(row.at(row.k, row.kv_heads, position, kv_head), position, 1.0, key);
         value.copy_from_slice(row.at(row.v, row.kv_heads, position, kv_head));
     }
-    let scale = 1.0 / (dim as f32).sqrt();
     let (mut query, mut output) = (vec![0.0; dim], vec![0.0; row.len * group * dim]);
     let mut weights = vec![0.0; slot + row.len];
     for position in 0..row.len {
@@ -499,7 +502,7 @@ fn cached_head(HeadTask { new, kv_head, keys, values }: HeadTask) -> Vec<f32> {
         for head in 0..group {
             row.rotate(row.at(row.q, row.heads, position, kv_head * group + head), position, 1.0, &mut query);
             for (weight, key) in weights.iter_mut().zip(keys.chunks_exact(dim)) {
-                *weight = math::dot(&query, key) * scale;
+                *weight = math::dot(&query, key) * row.scale();
             }
             weights[gap.clone()].fill(f32::NEG_INFINITY);
             let max = math::max(weights);

@@ -24,20 +24,20 @@ pub fn linear<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>, bias: Option<&
 }
 
 pub fn composed<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>, bias: Option<&Tensor<B, 1>>) -> Tensor<B, 2> {
-    if x.dims()[0] == 1 {
-        return composed(twice(x), weight, bias).narrow(0, 0, 1);
-    }
-    let y = x.matmul(weight.clone().transpose());
+    let y = matmul(x, weight.clone().transpose());
     match bias {
         Some(bias) => y + bias.clone().unsqueeze(),
         None => y,
     }
 }
 
-/// A single row as two. burn-fusion 0.21 multiplies a single row wrongly when it merges the operation that makes the row
-/// into the product (seen with Vulkan; two rows are fine).
-fn twice<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
-    Tensor::cat(vec![x.clone(), x], 0)
+/// x W, a single row as two: burn-fusion 0.21 multiplies a single row wrongly when it merges the operation that makes the
+/// row into the product (seen with Vulkan; two rows are fine).
+fn matmul<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+    match x.dims()[0] {
+        1 => Tensor::cat(vec![x.clone(), x], 0).matmul(weight).narrow(0, 0, 1),
+        _ => x.matmul(weight),
+    }
 }
 
 /// x W with a frozen W; not differentiated.
@@ -49,7 +49,7 @@ pub fn linear_backward<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>) -> Te
         (Some(x), Some(weight)) => {
             from_matrix(Matrix::from_vec(times(x.values(), weight.values(), weight.columns), weight.columns))
         }
-        _ => x.cast(weight.dtype()).matmul(weight.clone()),
+        _ => matmul(x.cast(weight.dtype()), weight.clone()),
     }
 }
 
@@ -90,16 +90,13 @@ pub fn composed_lora<B: Backend>(
     bias: Option<&Tensor<B, 1>>,
     branch: Branch<B>,
 ) -> Tensor<B, 2> {
-    if x.dims()[0] == 1 && branch.dropout.is_none() {
-        return composed_lora(twice(x), weight, bias, branch).narrow(0, 0, 1);
-    }
     let y = composed(x.clone(), weight, bias);
     let mut x = x.cast(DType::F32);
     if let Some(dropout) = &branch.dropout {
         x = x.clone() * dropout.tensor(x.dims()[1], &x.device());
     }
     let dtype = y.dtype();
-    let update = x.matmul(branch.a.transpose()).matmul(branch.b.transpose()) * branch.scaling;
+    let update = matmul(matmul(x, branch.a.transpose()), branch.b.transpose()) * branch.scaling;
     (y.cast(DType::F32) + update).cast(dtype)
 }
 

@@ -237,7 +237,8 @@ const TASKS_PER_THREAD: usize = 4;
 
 /// How a row of weights is stored and read as two halves of f32 values.
 trait Stored: Copy + Send + Sync {
-    const PER_WORD: usize;
+    /// Bytes of a value of each half.
+    const PAIR: usize;
     /// Vectors of a row, to take pairs from.
     type Row<'a, S: Simd>: Copy;
 
@@ -254,7 +255,7 @@ trait Stored: Copy + Send + Sync {
 }
 
 impl Stored for f32 {
-    const PER_WORD: usize = 1;
+    const PAIR: usize = 8;
     type Row<'a, S: Simd> = [&'a [S::f32s]; 2];
 
     fn arrange(x: &[f32]) -> Vec<f32> {
@@ -280,7 +281,7 @@ impl Stored for f32 {
 
 /// Two bf16 values in a word. Each is the upper half of an f32, so that a shift and a mask widen them.
 impl Stored for u32 {
-    const PER_WORD: usize = 2;
+    const PAIR: usize = 4;
     type Row<'a, S: Simd> = &'a [S::u32s];
 
     fn arrange(x: &[f32]) -> Vec<f32> {
@@ -389,9 +390,9 @@ fn dots<S: Simd, E: Stored, const T: usize, const R: usize>(simd: S, x: [&[f32];
     let mut i = 0;
     while i < vectors {
         for row in 0..R {
-            let (start, pair) = (rows[row].as_ptr().wrapping_byte_add(AHEAD), 2 * size_of::<E>() / E::PER_WORD);
-            for line in (0..pair * S::F32_LANES).step_by(CACHE_LINE) {
-                prefetch(start.wrapping_byte_add(i * pair * S::F32_LANES + line));
+            let vectors = E::PAIR * S::F32_LANES;
+            for line in (0..vectors).step_by(CACHE_LINE) {
+                prefetch(rows[row].as_ptr().wrapping_byte_add(AHEAD + i * vectors + line));
             }
             let [first, second] = E::vectors(simd, w[row], i);
             for token in 0..T {

@@ -54,7 +54,7 @@ pub struct Snapshot {
 
 /// Writes checkpoints while training goes on, one at a time.
 pub struct Saver {
-    checkpoints: Checkpoints,
+    pub checkpoints: Checkpoints,
     under_way: Option<JoinHandle<Result<PathBuf>>>,
 }
 

@@ -89,7 +89,6 @@ struct Run<'a, B: AutodiffBackend> {
     events: SupervisedTrainingEventProcessor<Components<B>>,
     interrupter: Interrupter,
     validation: ValidLoader<Components<B>>,
-    checkpoints: Checkpoints,
     saver: Saver,
     early_stopping: Option<EarlyStopping>,
     state: TrainerState,
@@ -179,8 +178,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             events,
             interrupter,
             validation,
-            saver: Saver::new(checkpoints.clone()),
-            checkpoints,
+            saver: Saver::new(checkpoints),
             early_stopping: early_stopping(args),
             last_saved: (state.global_step > 0 && !loop_state.evaluation_pending).then_some(state.global_step),
             evaluation_pending: loop_state.evaluation_pending,
@@ -270,7 +268,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             self.finish_saving()?; // the user is told where to go on from: it must be there
         }
         Ok(match (interrupted, stop_early) {
-            (true, _) => Some(End::Interrupted(self.checkpoints.path(self.state.global_step))),
+            (true, _) => Some(End::Interrupted(self.saver.checkpoints.path(self.state.global_step))),
             (false, true) => Some(End::EarlyStop),
             (false, false) => None,
         })
@@ -405,7 +403,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         self.hear_of_save();
         // Only an evaluated checkpoint can be the best.
         if self.state.best_global_step == Some(self.state.global_step) {
-            let path = self.checkpoints.path(self.state.global_step);
+            let path = self.saver.checkpoints.path(self.state.global_step);
             self.state.best_model_checkpoint = Some(path.display().to_string());
         }
         let loop_state = LoopState {
