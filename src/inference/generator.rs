@@ -5,6 +5,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use super::generation::GenerationConfig;
 use super::sampler::Sampler;
+use crate::kernels::among_workers;
 use crate::model::{Group, KvCache, Qwen2ForCausalLm, TokenBatch};
 
 /// Why generation ended.
@@ -97,15 +98,19 @@ impl<'a, B: Backend> Generator<'a, B> {
                 _ => batch.groups.push(Group { rows: 1, len: new.len() }),
             }
         }
-        let hidden = self.model.model.forward(&batch, Some(&mut self.cache), None);
-        // Only each sequence's last position goes through the head.
         let ends = batch.row_lengths().scan(0, |end, len| {
             *end += len;
             Some(*end as i32 - 1)
         });
         let ends = TensorData::new(ends.collect::<Vec<_>>(), [self.active.len()]);
-        let hidden = hidden.clone().select(0, Tensor::<B, 1, Int>::from_data(ends, &hidden.device()));
-        self.model.logits(hidden).into_data().convert::<f32>().into_vec().expect("the data was converted to f32")
+        let (model, cache) = (self.model, &mut self.cache);
+        let logits = among_workers::<B, _>(|| {
+            let hidden = model.model.forward(&batch, Some(cache), None);
+            // Only each sequence's last position goes through the head.
+            let ends = Tensor::<B, 1, Int>::from_data(ends, &hidden.device());
+            model.logits(hidden.select(0, ends))
+        });
+        logits.into_data().convert::<f32>().into_vec().expect("the data was converted to f32")
     }
 
     /// Lets go of sequences that are finished or have no room left.

@@ -16,7 +16,7 @@ mod swiglu;
 pub use attention::{AttentionPass, AttentionShape, LayerCache, cached_attention, causal_attention};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
 pub use linear::{Branch, linear, linear_backward, lora_linear, widens_bf16};
-pub use op::is_fast;
+pub use op::{among_workers, is_fast};
 pub use rms_norm::rms_norm;
 pub use swiglu::swiglu;
 

@@ -107,6 +107,12 @@ pub fn is_fast<B: Backend>() -> bool {
     is_flex::<B>() || is_autodiff_flex::<B>()
 }
 
+/// Runs many short operations on one of the threads that share their work, on the CPU: a thread from elsewhere would have
+/// to be put to sleep and woken for each (an eighth of the time of decoding).
+pub fn among_workers<B: Backend, R: Send>(operations: impl FnOnce() -> R + Send) -> R {
+    if is_fast::<B>() { rayon::scope(|_| operations()) } else { operations() }
+}
+
 /// The values of a tensor that isn't differentiated, where the backend is Flex and they are f32.
 pub fn flex_values<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {
     if tensor.dtype() == DType::F32 { flex_tensor(tensor) } else { None }
