@@ -16,6 +16,7 @@ use crate::files::read_json;
 use crate::inference::chat::InferenceConfig;
 use crate::model::LoraConfig;
 use crate::training::TrainingArguments;
+use crate::training::arguments::Precision;
 
 /// Where to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,8 @@ pub struct RunConfig {
     pub eval_file: PathBuf,
     /// Tokens per example; longer ones lose their end.
     pub max_length: usize,
-    pub lora: LoraConfig,
+    /// Null: no adapter, all weights are trained.
+    pub lora: Option<LoraConfig>,
     pub training: TrainingArguments,
     pub inference: InferenceConfig,
 }
@@ -51,7 +53,7 @@ impl Default for RunConfig {
             train_file: "dataset/qa_fitness_nutrition_train.jsonl".into(),
             eval_file: "dataset/qa_fitness_nutrition_val.jsonl".into(),
             max_length: 512,
-            lora: LoraConfig::default(),
+            lora: Some(LoraConfig::default()),
             training: TrainingArguments::default(),
             inference: InferenceConfig::default(),
         }
@@ -111,10 +113,13 @@ impl RunConfig {
         let mut section = |name: &str, found: Vec<(&'static str, String)>| {
             problems.extend(found.into_iter().map(|(key, problem)| format!("{name}.{key}: {problem}")));
         };
-        section("lora", self.lora.validate());
+        section("lora", self.lora.as_ref().map(LoraConfig::validate).unwrap_or_default());
         section("training", self.training.validate());
         section("inference", self.inference.validate());
         section("inference.generation", self.inference.generation.validate());
+        if self.lora.is_none() && self.training.dtype == Precision::Bf16 {
+            problems.push("training.dtype: weights that are all trained (\"lora\": null) are f32; use \"auto\"".into());
+        }
         problems
     }
 }
@@ -215,7 +220,10 @@ mod tests {
             apply_override(&mut json, assignment).unwrap();
         }
         let config = RunConfig::from_json(json).unwrap();
-        assert_eq!((config.training.seed, config.lora.r, config.model_name.as_str()), (7, 4, "./m=1"));
+        assert_eq!(
+            (config.training.seed, config.lora.as_ref().unwrap().r, config.model_name.as_str()),
+            (7, 4, "./m=1")
+        );
         for bad in ["training.seed", "a..b=1", "training.seed.x=1"] {
             assert!(apply_override(&mut json!({"training": {"seed": 1}}), bad).is_err(), "{bad}");
         }

@@ -58,6 +58,11 @@ pub fn remove(path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Whether two paths lead to one folder that is there.
+pub fn is_same_folder(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
 /// FNV-1a over words: tells contents apart, on every machine and for good; no protection against forgery.
 pub fn hash(words: impl IntoIterator<Item = u64>) -> u64 {
     words.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3))

@@ -11,7 +11,7 @@ use super::{CommonArgs, Session, output};
 use crate::bad_input;
 use crate::data::check::{DataFile, Findings, Lengths, check};
 use crate::data::encode::{EncodeOptions, EncodedRow, encode};
-use crate::data::jsonl;
+use crate::data::jsonl::{self, Rows};
 use crate::data::tokenizer::Tokenizer;
 use crate::training::arguments::PassDefaults;
 use crate::training::trainer::batch_plan;
@@ -75,9 +75,13 @@ fn run_check(args: CheckArgs) -> Result<()> {
     let tokenizer = Tokenizer::open(&hub::resolve(&config.model_name, &session.hub)?)?;
     let mut lengths = Vec::new();
     for file in &files {
-        // Uncut, so that what max_length would cut shows.
-        let options = EncodeOptions { max_length: usize::MAX, completion_only_loss: false };
-        let rows = encode(&file.scan.records, &tokenizer, options, &file.path)?.rows;
+        // Records uncut, so that what max_length would cut shows; documents are cut into blocks in any case.
+        let whole = EncodeOptions { max_length: usize::MAX, completion_only_loss: false };
+        let Rows { records, documents } = file.scan.rows.clone();
+        let records = Rows { records, documents: Vec::new() };
+        let mut rows = encode(&records, &tokenizer, whole, &file.path)?.rows;
+        let documents = Rows { records: Vec::new(), documents };
+        rows.extend(encode(&documents, &tokenizer, config.encode_options(), &file.path)?.rows);
         lengths.push(Lengths::new(rows.iter().map(|row| row.input_ids.len()).collect(), config.max_length));
         bar.inc(1);
     }
@@ -137,13 +141,17 @@ fn run_show(args: ShowArgs) -> Result<()> {
         Split::Train => &config.train_file,
         Split::Val => &config.eval_file,
     };
-    let records = jsonl::read(path)?;
+    let records = jsonl::read(path)?.records;
+    if records.is_empty() {
+        bad_input!("{} holds plain text only, of which every token is trained on", path.display());
+    }
     let Some(record) = args.row.checked_sub(1).and_then(|index| records.get(index)) else {
         bad_input!("{} has rows 1 to {}; there is no row {}", path.display(), records.len(), args.row);
     };
     let tokenizer = Tokenizer::open(&hub::resolve(&config.model_name, &session.hub)?)?;
     let options = EncodeOptions { max_length: usize::MAX, ..config.encode_options() };
-    let row = encode(std::slice::from_ref(record), &tokenizer, options, path)?.rows.remove(0);
+    let rows = Rows { records: vec![record.clone()], documents: Vec::new() };
+    let row = encode(&rows, &tokenizer, options, path)?.rows.remove(0);
     let tokens = tokens(&row, &tokenizer, config.max_length)?;
     session.output.text(&format!("{}:{}\n", path.display(), record.line))?;
     let colour = std::io::stdout().is_terminal();

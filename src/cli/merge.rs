@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{CommonArgs, Session, output, signals};
 use crate::backend::{Device, Job};
 use crate::bad_input;
+use crate::files::is_same_folder;
 use crate::inference::chat::Mode;
 use crate::inference::choice::ModelChoice;
 use crate::training::arguments::Precision;
@@ -30,7 +31,7 @@ pub fn run(args: MergeArgs) -> Result<()> {
     signals::install()?;
     let folder = args.output.unwrap_or_else(|| session.config.inference.merged_model_path.clone());
     let choice = ModelChoice::open(&session.config, Mode::Lora, &session.hub)?;
-    if same_folder(&folder, &choice.base.path) {
+    if is_same_folder(&folder, &choice.base.path) {
         bad_input!("{} is the base model's own folder; choose another for the merged model", folder.display());
     }
     session.announce(&choice);
@@ -40,10 +41,6 @@ pub fn run(args: MergeArgs) -> Result<()> {
     session.output.object(&json!({"output": folder.display().to_string()}))?;
     output::inform("answer with it: qwen-lora infer --mode merged");
     Ok(())
-}
-
-fn same_folder(a: &std::path::Path, b: &std::path::Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 struct Merge<'a> {

@@ -4,6 +4,7 @@ mod dashboard;
 mod data;
 mod evaluate;
 mod infer;
+mod init;
 mod merge;
 mod output;
 mod progress;
@@ -42,6 +43,8 @@ enum Command {
     Infer(infer::InferArgs),
     /// Fold the adapter into its base and write a model folder that transformers and vLLM load
     Merge(merge::MergeArgs),
+    /// Write a new model: a tokenizer trained on files, and initial weights of a shape
+    Init(init::InitArgs),
     /// Look at data files: check them all, or show one row as the model sees it
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Infer(args) => infer::run(args),
         Command::Merge(args) => merge::run(args),
+        Command::Init(args) => init::run(args),
         Command::Data(command) => data::run(command),
     };
     match result {

@@ -22,20 +22,24 @@ use crate::data::batching::BatchPlan;
 use crate::data::check::{self, DataFile};
 use crate::data::encode;
 use crate::data::encode::EncodedRows;
-use crate::data::jsonl::{self, Record};
+use crate::data::jsonl::{self, Rows};
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
 use crate::error::{BadInput, Interrupted};
-use crate::files::copy_into;
+use crate::files::{copy_into, is_same_folder};
 use crate::inference::generation::GenerationConfig;
+use crate::model::LoraConfig;
 use crate::training::TrainingArguments;
-use crate::training::arguments::{IntervalStrategy, PassDefaults, Resume};
+use crate::training::arguments::{IntervalStrategy, PassDefaults, Precision, Resume};
 use crate::training::checkpoint::{Checkpoints, SavedRun};
-use crate::training::trainer::{Start, Surroundings, TrainReport, TrainingData, batch_plan, latest_checkpoint, train};
+use crate::training::trainer::{
+    Start, StartWeights, Surroundings, TrainReport, TrainingData, batch_plan, latest_checkpoint, train,
+};
 use crate::weights::adapter::Adapter;
-use crate::weights::adapter_config::AdapterConfig;
+use crate::weights::adapter_config::{AdapterConfig, CONFIG_FILE as ADAPTER_CONFIG};
 use crate::weights::generation_config::ModelGenerationConfig;
 use crate::weights::hub;
 use crate::weights::model::ModelFolder;
+use crate::weights::trained_model::ModelFormat;
 
 #[derive(Args)]
 pub struct TrainArgs {
@@ -60,8 +64,8 @@ pub fn run(args: TrainArgs) -> Result<()> {
     signals::install()?;
     let base = ModelFolder::open(&hub::resolve(&config.model_name, &session.hub)?)?;
     let tokenizer = Tokenizer::open(&base.path)?;
-    let (train_records, eval_records) = checked_records(config)?;
-    let rows = |records: &[Record], path: &Path| -> Result<EncodedRows> {
+    let (train_records, eval_records) = checked_rows(config)?;
+    let rows = |records: &Rows, path: &Path| -> Result<EncodedRows> {
         let rows = encode::encode(records, &tokenizer, config.encode_options(), path)?;
         rows.check_fits(base.config.vocab_size, base.config.max_position_embeddings, path)?;
         Ok(rows)
@@ -73,7 +77,11 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let old_run = refuse_to_overwrite(&config.training, &start, args.overwrite)?;
 
     let device = session.select_device();
-    device.dtype(config.training.dtype)?;
+    let precision = match config.lora {
+        Some(_) => config.training.dtype,
+        None => Precision::F32,
+    };
+    device.dtype(precision)?;
     let plan = batch_plan(&config.training, train_rows.rows.len(), device.pass_defaults());
     if device == Device::Cpu {
         say_how_long_it_takes(&plan, &base, &train_rows);
@@ -91,12 +99,12 @@ pub fn run(args: TrainArgs) -> Result<()> {
         facts,
         pass_defaults: device.pass_defaults(),
     };
-    let report = device.run(job, config.training.dtype)?;
+    let report = device.run(job, precision)?;
     summarise(&session, &report, started)
 }
 
 /// The rows to train on and to validate on (none where nothing evaluates), if nothing about them forbids training.
-fn checked_records(config: &RunConfig) -> Result<(Vec<Record>, Vec<Record>)> {
+fn checked_rows(config: &RunConfig) -> Result<(Rows, Rows)> {
     let read =
         |path: &Path| -> Result<DataFile> { Ok(DataFile { path: path.to_path_buf(), scan: jsonl::scan(path)? }) };
     let mut files: Vec<DataFile> = vec![read(&config.train_file)?];
@@ -107,8 +115,8 @@ fn checked_records(config: &RunConfig) -> Result<(Vec<Record>, Vec<Record>)> {
     if !problems.is_empty() {
         bad_input!("{}", jsonl::list_problems(&problems));
     }
-    let mut records = files.into_iter().map(|file| file.scan.records);
-    Ok((records.next().unwrap_or_default(), records.next().unwrap_or_default()))
+    let mut rows = files.into_iter().map(|file| file.scan.rows);
+    Ok((rows.next().unwrap_or_default(), rows.next().unwrap_or_default()))
 }
 
 /// The checkpoint that the config asks to go on from, if any.
@@ -146,35 +154,59 @@ fn describe_data(session: &Session, train: &EncodedRows, eval: &EncodedRows) {
     }
 }
 
-/// The adapter to begin with: resumed, given, or fresh. Checked against the model before any weight is loaded.
+/// What to begin with. Checked against the model before any weight is loaded.
 fn start(session: &Session, base: &ModelFolder, saved: Option<SavedRun>) -> Result<Start> {
     let config = &session.config;
-    let targets = config.lora.targets().expect("the config was validated");
-    let mut start = match (saved, &config.lora.init_adapter) {
-        (Some(saved), _) => Start::Resumed(Box::new(saved)),
-        (None, Some(folder)) => Start::Fresh(Adapter::read(folder)?),
+    let trained = match &config.lora {
+        Some(lora) => StartWeights::Adapter(start_adapter(config, lora, base, saved.as_ref())?),
+        None => {
+            if is_same_folder(&config.training.output_dir, &base.path) {
+                bad_input!(
+                    "training.output_dir {} is the base model's own folder; name another one",
+                    config.training.output_dir.display()
+                );
+            }
+            if let Some(saved) = saved.as_ref().filter(|saved| saved.folder.join(ADAPTER_CONFIG).exists()) {
+                bad_input!(
+                    "{} holds an adapter, but the config trains all weights (\"lora\": null)",
+                    saved.folder.display()
+                );
+            }
+            StartWeights::InModel(Arc::new(ModelFormat::of(base)?))
+        }
+    };
+    Ok(Start { trained, saved })
+}
+
+/// The adapter to begin with: resumed, given, or fresh.
+fn start_adapter(
+    config: &RunConfig,
+    lora: &LoraConfig,
+    base: &ModelFolder,
+    saved: Option<&SavedRun>,
+) -> Result<Adapter> {
+    let targets = lora.targets().expect("the config was validated");
+    let (mut adapter, which) = match (saved, &lora.init_adapter) {
+        (Some(saved), _) => (Adapter::read(&saved.folder)?, "the checkpoint to resume from"),
+        (None, Some(folder)) => (Adapter::read(folder)?, "lora.init_adapter"),
         (None, None) => {
-            let adapter = AdapterConfig {
-                r: config.lora.r,
-                lora_alpha: config.lora.lora_alpha,
-                lora_dropout: config.lora.lora_dropout,
+            let fresh = AdapterConfig {
+                r: lora.r,
+                lora_alpha: lora.lora_alpha,
+                lora_dropout: lora.lora_dropout,
                 target_modules: targets.clone(),
                 use_rslora: false,
                 base_model_name_or_path: None,
             };
-            Start::Fresh(Adapter::init(adapter, &base.config, config.training.seed))
+            (Adapter::init(fresh, &base.config, config.training.seed), "the config's adapter")
         }
     };
-    if let Err(difference) = start.adapter().check_matches(&config.lora, &targets) {
-        let which = match &start {
-            Start::Fresh(_) => "lora.init_adapter",
-            Start::Resumed(_) => "the checkpoint to resume from",
-        };
+    if let Err(difference) = adapter.check_matches(lora, &targets) {
         bad_input!("{which} is not the config's kind of adapter: {difference}");
     }
-    start.adapter().check_fits(&base.config)?;
-    start.adapter_mut().config.base_model_name_or_path = Some(config.model_name.clone());
-    Ok(start)
+    adapter.check_fits(&base.config)?;
+    adapter.config.base_model_name_or_path = Some(config.model_name.clone());
+    Ok(adapter)
 }
 
 /// What an earlier run left in `output_dir` and a new one would mix with; removed when the new one starts.
@@ -195,9 +227,9 @@ impl OldRun {
 fn refuse_to_overwrite(args: &TrainingArguments, start: &Start, overwrite: bool) -> Result<OldRun> {
     let checkpoints = Checkpoints::of(&args.output_dir);
     let folder = args.output_dir.display();
-    let (after, is_there) = match start {
-        Start::Fresh(_) => (None, checkpoints.holds_a_run()),
-        Start::Resumed(saved) => {
+    let (after, is_there) = match &start.saved {
+        None => (None, checkpoints.holds_a_run()),
+        Some(saved) => {
             let step = saved.state.global_step;
             (Some(step), checkpoints.steps().iter().any(|later| *later > step))
         }
@@ -266,15 +298,19 @@ impl Job for Train<'_> {
     fn run<B: AutodiffBackend>(self, device: B::Device, dtype: DType) -> Result<TrainReport> {
         let Self { session, base, tokenizer, start, old_run, data, facts, pass_defaults } = self;
         let config = &session.config;
-        let model = base.load::<B>(&device, dtype);
+        let model = match (&start.trained, &start.saved) {
+            (StartWeights::Adapter(_), _) => base.load::<B>(&device, dtype),
+            (StartWeights::InModel(_), None) => base.load_trained(&device),
+            (StartWeights::InModel(_), Some(saved)) => ModelFolder::open(&saved.folder)?.load_trained(&device),
+        };
         old_run.remove()?; // not before all that a new one needs is there
         let interrupter = Interrupter::new();
         let watcher = Watcher::start(facts, interrupter.clone())?;
         signals::stop_training_with(interrupter.clone(), watcher.prints_lines());
         let (renderer, monitor) = (watcher.renderer(), watcher.monitor());
         let surroundings = Surroundings { renderer, monitor, interrupter, pass_defaults };
-        let (dropout, fingerprint) = (config.lora.lora_dropout, base.fingerprint());
-        let report = train(model.clone(), start, dropout, &config.training, data, fingerprint, surroundings);
+        let dropout = config.lora.as_ref().map_or(0.0, |lora| lora.lora_dropout);
+        let report = train(model, start, dropout, &config.training, data, base.fingerprint(), surroundings);
         signals::exit_at_once();
         watcher.finish();
         let report = report?;
@@ -282,19 +318,7 @@ impl Job for Train<'_> {
             return Ok(report);
         }
         for file in TOKENIZER_FILES {
-            copy_into(&tokenizer.folder().join(file), &report.adapter)?;
-        }
-        if let Some(question) = config.inference.questions.first()
-            && !session.output.json
-        {
-            let model = report.outcome.adapter.attach(model.valid(), 0.0);
-            let arguments = &config.inference.generation;
-            let defaults = ModelGenerationConfig::read(&base.path)?;
-            let generation = GenerationConfig::resolve(arguments, &defaults, &[tokenizer.eos_token_id]);
-            let mut generation = generation.map_err(BadInput)?;
-            generation.max_new_tokens = generation.max_new_tokens.min(SAMPLE_TOKENS);
-            let question = std::slice::from_ref(question);
-            print_answers(&model, tokenizer, &generation, question, session.output, |_| Ok(()))?;
+            copy_into(&tokenizer.folder().join(file), &report.output_dir)?;
         }
         Ok(report)
     }
@@ -325,7 +349,7 @@ fn summarise(session: &Session, report: &TrainReport, started: Instant) -> Resul
          peak memory      {peak:.0} MiB\ntime             {seconds:.0} s\n",
         state.global_step,
         or_none(loss.map(|loss| format!("{loss:.4}"))),
-        report.adapter.display(),
+        report.output_dir.display(),
         or_none(speed.map(|speed| format!("{speed:.0}"))),
     ))?;
     session.output.object(&json!({
@@ -333,7 +357,7 @@ fn summarise(session: &Session, report: &TrainReport, started: Instant) -> Resul
         "best_eval_loss": loss,
         "steps": state.global_step,
         "epochs": state.epoch,
-        "adapter": report.adapter.display().to_string(),
+        "adapter": report.output_dir.display().to_string(),
         "label_tokens_per_s": speed,
         "seconds": seconds,
         "peak_rss_mib": peak,

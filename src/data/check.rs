@@ -78,6 +78,13 @@ pub fn check(files: &[DataFile]) -> Findings {
             findings.warn(kind, format!("{}: {question:?} is near {:?} at {}", rows[b].place(), of, rows[a].place()));
         }
     }
+    for file in files {
+        for document in &file.scan.rows.documents {
+            for (kind, what) in oddities(&document.text).into_iter().filter(|(kind, _)| *kind != "over-long fields") {
+                findings.warn(kind, format!("{}:{}: text {what}", file.path.display(), document.line));
+            }
+        }
+    }
     for row in &rows {
         for (name, text) in [("question", &row.record.question), ("answer", &row.record.answer)] {
             for (kind, what) in oddities(text) {
@@ -92,7 +99,9 @@ fn rows(files: &[DataFile]) -> Vec<Row<'_>> {
     files
         .iter()
         .enumerate()
-        .flat_map(|(file, data)| data.scan.records.iter().map(move |record| Row { file, path: &data.path, record }))
+        .flat_map(|(file, data)| {
+            data.scan.rows.records.iter().map(move |record| Row { file, path: &data.path, record })
+        })
         .collect()
 }
 

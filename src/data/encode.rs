@@ -1,11 +1,11 @@
-//! Records to ids and labels: the only place where something is masked or cut.
+//! Rows to ids and labels: the only place where something is masked or cut.
 
 use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Result;
 
-use super::jsonl::Record;
+use super::jsonl::{Document, Record, Rows};
 use super::template;
 use super::tokenizer::Tokenizer;
 use crate::bad_input;
@@ -45,9 +45,36 @@ pub struct EncodeOptions {
     pub completion_only_loss: bool,
 }
 
+/// Encodes a file's rows: each record by itself, then the documents in blocks.
+pub fn encode(rows: &Rows, tokenizer: &Tokenizer, options: EncodeOptions, source: &Path) -> Result<EncodedRows> {
+    let mut encoded = encode_records(&rows.records, tokenizer, options, source)?;
+    encoded.rows.extend(encode_documents(&rows.documents, tokenizer, options.max_length)?);
+    Ok(encoded)
+}
+
+/// Plain language modelling: documents one after the other, an end-of-sequence token after each, cut into blocks of
+/// `max_length` tokens (the last may be shorter). Every token but a block's first is predicted.
+fn encode_documents(documents: &[Document], tokenizer: &Tokenizer, max_length: usize) -> Result<Vec<EncodedRow>> {
+    let texts = documents.iter().map(|document| document.text.clone()).collect();
+    let mut stream: Vec<i32> = Vec::new();
+    for ids in tokenizer.encode_batch(texts)? {
+        stream.extend(ids.iter().map(|id| *id as i32));
+        if ids.last() != Some(&tokenizer.eos_token_id) {
+            stream.push(tokenizer.eos_token_id as i32);
+        }
+    }
+    let blocks = stream.chunks(max_length).filter(|block| block.len() > 1);
+    Ok(blocks.map(|ids| EncodedRow { input_ids: ids.to_vec(), labelled: 0..ids.len() - 1 }).collect())
+}
+
 /// Encodes records as TRL's SFTTrainer does: template, end-of-sequence token unless the text ends with it, ids, the
 /// first `max_length` of them, labels on every token.
-pub fn encode(records: &[Record], tokenizer: &Tokenizer, options: EncodeOptions, source: &Path) -> Result<EncodedRows> {
+fn encode_records(
+    records: &[Record],
+    tokenizer: &Tokenizer,
+    options: EncodeOptions,
+    source: &Path,
+) -> Result<EncodedRows> {
     let texts = records.iter().map(|record| {
         let mut text = template::example(&record.question, &record.answer);
         if !text.ends_with(&tokenizer.eos_token) {

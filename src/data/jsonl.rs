@@ -1,4 +1,4 @@
-//! Reading questions and answers, one JSON object a line.
+//! Reading questions and answers, or plain text, one JSON object a line.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::bad_input;
 use crate::error::OrBadInput;
 
-/// One row of a data file.
+/// A row with a question and an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub question: String,
@@ -17,20 +17,41 @@ pub struct Record {
     pub line: usize,
 }
 
+/// A row with plain text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    pub text: String,
+    /// Line number in the file, from 1.
+    pub line: usize,
+}
+
+/// The rows of a data file, by kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    pub records: Vec<Record>,
+    pub documents: Vec<Document>,
+}
+
+impl Rows {
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.documents.is_empty()
+    }
+}
+
 /// A data file, bad lines and all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
-    pub records: Vec<Record>,
-    /// `path:line: what is wrong`, for each line that is no record.
+    pub rows: Rows,
+    /// `path:line: what is wrong`, for each line that is no row.
     pub problems: Vec<String>,
 }
 
 /// How many bad lines an error lists.
 const LISTED_PROBLEMS: usize = 20;
 
-/// Reads a data file in which every line must be a record. Blank lines are skipped, other fields ignored.
-pub fn read(path: &Path) -> Result<Vec<Record>> {
-    scan(path)?.into_records()
+/// Reads a data file in which every line must be a row. Blank lines are skipped, other fields ignored.
+pub fn read(path: &Path) -> Result<Rows> {
+    scan(path)?.into_rows()
 }
 
 /// Reads what can be read of a data file, and lists what can't.
@@ -44,19 +65,25 @@ fn parse(bytes: &[u8], path: &Path) -> Scan {
     let mut scan = Scan::default();
     for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
         match parse_line(line, index + 1) {
-            Ok(Some(record)) => scan.records.push(record),
+            Ok(Some(Row::Record(record))) => scan.rows.records.push(record),
+            Ok(Some(Row::Document(document))) => scan.rows.documents.push(document),
             Ok(None) => {}
             Err(problem) => scan.problems.push(format!("{}:{}: {problem}", path.display(), index + 1)),
         }
     }
-    if scan.records.is_empty() && scan.problems.is_empty() {
+    if scan.rows.is_empty() && scan.problems.is_empty() {
         scan.problems.push(format!("{} has no rows", path.display()));
     }
     scan
 }
 
-/// The record on a line; nothing on a blank one.
-fn parse_line(line: &[u8], number: usize) -> Result<Option<Record>, String> {
+enum Row {
+    Record(Record),
+    Document(Document),
+}
+
+/// The row on a line; nothing on a blank one.
+fn parse_line(line: &[u8], number: usize) -> Result<Option<Row>, String> {
     let text = std::str::from_utf8(line).map_err(|e| format!("not UTF-8: {e}"))?;
     if text.trim().is_empty() {
         return Ok(None);
@@ -67,7 +94,7 @@ fn parse_line(line: &[u8], number: usize) -> Result<Option<Record>, String> {
         format!("not valid JSON: {} (column {column})", what.split(" at line ").next().unwrap_or(&what))
     })?;
     if !row.is_object() {
-        return Err("a row must be a JSON object with \"question\" and \"answer\"".into());
+        return Err("a row must be a JSON object with \"question\" and \"answer\", or with \"text\"".into());
     }
     let field = |name: &str| match &row[name] {
         Value::String(text) if !text.trim().is_empty() => Ok(text.clone()),
@@ -75,14 +102,18 @@ fn parse_line(line: &[u8], number: usize) -> Result<Option<Record>, String> {
         Value::Null => Err(format!("{name:?} is missing; add it or remove the row")),
         other => Err(format!("{name:?} must be a string, found {other}")),
     };
-    Ok(Some(Record { question: field("question")?, answer: field("answer")?, line: number }))
+    let is_document = row["question"].is_null() && row["answer"].is_null() && !row["text"].is_null();
+    Ok(Some(match is_document {
+        true => Row::Document(Document { text: field("text")?, line: number }),
+        false => Row::Record(Record { question: field("question")?, answer: field("answer")?, line: number }),
+    }))
 }
 
 impl Scan {
-    /// The records, if every line was one.
-    pub fn into_records(self) -> Result<Vec<Record>> {
+    /// The rows, if every line was one.
+    pub fn into_rows(self) -> Result<Rows> {
         if self.problems.is_empty() {
-            return Ok(self.records);
+            return Ok(self.rows);
         }
         bad_input!("{}", list_problems(&self.problems))
     }
@@ -100,7 +131,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &[u8]) -> Result<Vec<Record>> {
-        parse(text, Path::new("data.jsonl")).into_records()
+        Ok(parse(text, Path::new("data.jsonl")).into_rows()?.records)
     }
 
     #[test]
@@ -111,6 +142,16 @@ mod tests {
         .unwrap();
         assert_eq!(rows.len(), 2);
         assert_eq!((rows[1].question.as_str(), rows[1].line), ("r", 3));
+    }
+
+    #[test]
+    fn a_row_with_text_only_is_a_document() {
+        let file = br#"{"text":"One."}
+            {"question":"q","answer":"a","text":"ignored"}"#;
+        let rows = parse(file, Path::new("data.jsonl")).into_rows().unwrap();
+        assert_eq!(rows.documents, [Document { text: "One.".into(), line: 1 }]);
+        assert_eq!(rows.records.len(), 1);
+        assert!(parsed(br#"{"text":" "}"#).unwrap_err().to_string().contains("\"text\" is empty"));
     }
 
     #[test]

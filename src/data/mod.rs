@@ -9,3 +9,4 @@ pub mod shuffle;
 pub mod similarity;
 pub mod template;
 pub mod tokenizer;
+pub mod train_tokenizer;

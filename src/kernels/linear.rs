@@ -1,9 +1,10 @@
-//! Linear layers with frozen weights in f32 or bf16, with and without a LoRA branch, and the head.
+//! Linear layers with frozen weights in f32 or bf16, with and without a LoRA branch, the head, and linear layers whose
+//! weights are trained.
 
 use burn::tensor::{DType, Tensor, backend::Backend};
 use burn_flex::FlexTensor;
 
-use super::matmul::{View, ViewMut, Write, product, times, times_transposed};
+use super::matmul::{View, ViewMut, Weights, Write, product, times, times_transposed};
 use super::op::{FlexOp, Frozen, Matrix, flex_matrix, flex_values, from_matrix, is_fast, run};
 use crate::model::dropout::DropoutMask;
 
@@ -31,6 +32,21 @@ pub fn composed<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>, bias: Option
     }
 }
 
+/// y = x W^T + b with trained W and b.
+///
+/// # Shapes
+/// x `[tokens, in]`, weight `[out, in]`, bias `[out]` -> `[tokens, out]`
+pub fn trained_linear<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, bias: Option<Tensor<B, 1>>) -> Tensor<B, 2> {
+    if !B::ad_enabled(&x.device()) {
+        return linear(x, &weight, bias.as_ref());
+    }
+    match bias {
+        None => run(TrainedLinearOp, [x, weight]).unwrap_or_else(|[x, weight]| composed(x, &weight, None)),
+        Some(bias) => run(TrainedLinearOp, [x, weight, bias.unsqueeze()])
+            .unwrap_or_else(|[x, weight, bias]| composed(x, &weight, Some(&bias.squeeze_dim(0)))),
+    }
+}
+
 /// x W, a single row as two: burn-fusion 0.21 multiplies a single row wrongly when it merges the operation that makes the
 /// row into the product (seen with Vulkan; two rows are fine).
 fn matmul<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
@@ -50,6 +66,21 @@ pub fn linear_backward<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>) -> Te
             from_matrix(Matrix::from_vec(times(x.values(), weight.values(), weight.columns), weight.columns))
         }
         _ => matmul(x.cast(weight.dtype()), weight.clone()),
+    }
+}
+
+/// dW = dy^T x of a linear layer; not differentiated.
+///
+/// # Shapes
+/// dy `[tokens, out]`, x `[tokens, in]` -> `[out, in]`
+pub fn weight_gradient<B: Backend>(dy: Tensor<B, 2>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    match (flex_matrix(&dy), flex_matrix(&x)) {
+        (Some(dy), Some(x)) => {
+            let mut dw = vec![0.0; dy.columns * x.columns];
+            product(ViewMut::new(&mut dw, x.columns), Write::Replace, 1.0, dy.view().transposed(), x.view());
+            from_matrix(Matrix::from_vec(dw, x.columns))
+        }
+        _ => dy.transpose().matmul(x),
     }
 }
 
@@ -123,10 +154,7 @@ impl FlexOp<1> for LinearOp {
     fn forward(&self, [x]: [&Matrix; 1]) -> Matrix {
         let mut y = times_transposed(x.values(), self.weight.values(), self.weight.columns);
         if let Some(bias) = &self.bias {
-            let bias: &[f32] = bias.as_slice().expect("the bias is contiguous");
-            for row in y.chunks_exact_mut(bias.len()) {
-                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-            }
+            add_to_rows(bias.as_slice().expect("the bias is contiguous"), &mut y);
         }
         Matrix::from_vec(y, self.weight.rows)
     }
@@ -134,6 +162,48 @@ impl FlexOp<1> for LinearOp {
     fn backward(&self, _: [&Matrix; 1], gradient: &Matrix) -> [Matrix; 1] {
         let columns = self.weight.columns;
         [Matrix::from_vec(times(gradient.values(), self.weight.values(), columns), columns)]
+    }
+}
+
+/// A linear layer, or with three inputs, one with a bias `[1, out]`.
+#[derive(Debug, Clone)]
+struct TrainedLinearOp;
+
+impl FlexOp<2> for TrainedLinearOp {
+    fn forward(&self, [x, weight]: [&Matrix; 2]) -> Matrix {
+        let y = times_transposed(x.values(), Weights::F32(weight.values()), x.columns);
+        Matrix::from_vec(y, weight.values().len() / x.columns)
+    }
+
+    /// With dy the output's gradient: dx = dy W, dW = dy^T x.
+    fn backward(&self, [x, weight]: [&Matrix; 2], gradient: &Matrix) -> [Matrix; 2] {
+        let mut dw = vec![0.0; weight.values().len()];
+        product(ViewMut::new(&mut dw, x.columns), Write::Replace, 1.0, gradient.view().transposed(), x.view());
+        let dx = times(gradient.values(), Weights::F32(weight.values()), x.columns);
+        [Matrix::from_vec(dx, x.columns), Matrix::from_vec(dw, x.columns)]
+    }
+}
+
+impl FlexOp<3> for TrainedLinearOp {
+    fn forward(&self, [x, weight, bias]: [&Matrix; 3]) -> Matrix {
+        let mut y = FlexOp::<2>::forward(self, [x, weight]).into_vec();
+        add_to_rows(bias.values(), &mut y);
+        Matrix::from_vec(y, bias.columns)
+    }
+
+    fn backward(&self, [x, weight, bias]: [&Matrix; 3], gradient: &Matrix) -> [Matrix; 3] {
+        let [dx, dw] = FlexOp::<2>::backward(self, [x, weight], gradient);
+        let mut db = vec![0.0; bias.columns];
+        for row in gradient.values().chunks_exact(bias.columns) {
+            db.iter_mut().zip(row).for_each(|(db, dy)| *db += dy);
+        }
+        [dx, dw, Matrix::from_vec(db, bias.columns)]
+    }
+}
+
+fn add_to_rows(bias: &[f32], y: &mut [f32]) {
+    for row in y.chunks_exact_mut(bias.len()) {
+        row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
     }
 }
 

@@ -15,9 +15,9 @@ mod swiglu;
 
 pub use attention::{AttentionPass, AttentionShape, LayerCache, cached_attention, causal_attention};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
-pub use linear::{Branch, linear, linear_backward, lora_linear, widens_bf16};
+pub use linear::{Branch, linear, linear_backward, lora_linear, trained_linear, weight_gradient, widens_bf16};
 pub use op::{among_workers, is_fast};
-pub use rms_norm::rms_norm;
+pub use rms_norm::{rms_norm, trained_rms_norm};
 pub use swiglu::swiglu;
 
 /// The slow twins, for tests.

@@ -1,4 +1,4 @@
-//! Root mean square normalisation with a frozen weight.
+//! Root mean square normalisation.
 
 use burn::tensor::{DType, Tensor, backend::Backend};
 use burn_flex::FlexTensor;
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::math;
 use super::op::{FlexOp, Matrix, flex_values, run};
 
-/// y = w * x / sqrt(mean(x^2) + eps), statistics in f32.
+/// y = w * x / sqrt(mean(x^2) + eps) with a frozen w, statistics in f32.
 ///
 /// # Shapes
 /// x `[tokens, hidden]`, weight `[hidden]` -> `[tokens, hidden]`
@@ -17,6 +17,15 @@ pub fn rms_norm<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 1>, eps: f64) ->
         return composed(x, weight, eps);
     };
     run(RmsNormOp { weight: frozen, eps: eps as f32 }, [x]).unwrap_or_else(|[x]| composed(x, weight, eps))
+}
+
+/// As [`rms_norm`], with a weight that is trained.
+pub fn trained_rms_norm<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 1>, eps: f64) -> Tensor<B, 2> {
+    if !B::ad_enabled(&x.device()) {
+        return rms_norm(x, &weight, eps);
+    }
+    run(TrainedRmsNormOp { eps: eps as f32 }, [x, weight.unsqueeze()])
+        .unwrap_or_else(|[x, weight]| composed(x, &weight.squeeze_dim(0), eps))
 }
 
 pub fn composed<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 1>, eps: f64) -> Tensor<B, 2> {
@@ -32,28 +41,55 @@ struct RmsNormOp {
     eps: f32,
 }
 
+impl FlexOp<1> for RmsNormOp {
+    fn forward(&self, [x]: [&Matrix; 1]) -> Matrix {
+        forward(x, self.weight(), self.eps)
+    }
+
+    fn backward(&self, [x]: [&Matrix; 1], gradient: &Matrix) -> [Matrix; 1] {
+        [backward(x, self.weight(), self.eps, gradient)]
+    }
+}
+
 impl RmsNormOp {
     fn weight(&self) -> &[f32] {
         self.weight.as_slice().expect("the weight is contiguous")
     }
 }
 
-impl FlexOp<1> for RmsNormOp {
-    fn forward(&self, [x]: [&Matrix; 1]) -> Matrix {
-        let mut y = vec![0.0; x.values().len()];
-        let rows = y.par_chunks_exact_mut(x.columns).zip(x.values().par_chunks_exact(x.columns));
-        rows.for_each(|(y, x)| forward_row(x, self.weight(), self.eps, y));
-        Matrix::from_vec(y, x.columns)
+/// With the weight, `[1, hidden]`, as second input.
+#[derive(Debug, Clone)]
+struct TrainedRmsNormOp {
+    eps: f32,
+}
+
+impl FlexOp<2> for TrainedRmsNormOp {
+    fn forward(&self, [x, weight]: [&Matrix; 2]) -> Matrix {
+        forward(x, weight.values(), self.eps)
     }
 
-    fn backward(&self, [x]: [&Matrix; 1], gradient: &Matrix) -> [Matrix; 1] {
-        let mut dx = vec![0.0; x.values().len()];
-        let inputs = x.values().par_chunks_exact(x.columns).zip(gradient.values().par_chunks_exact(x.columns));
-        dx.par_chunks_exact_mut(x.columns)
-            .zip(inputs)
-            .for_each(|(dx, (x, dy))| backward_row(x, self.weight(), self.eps, dy, dx));
-        [Matrix::from_vec(dx, x.columns)]
+    fn backward(&self, [x, weight]: [&Matrix; 2], gradient: &Matrix) -> [Matrix; 2] {
+        let mut dw = vec![0.0; x.columns];
+        for (x, dy) in x.values().chunks_exact(x.columns).zip(gradient.values().chunks_exact(x.columns)) {
+            add_weight_gradient(x, self.eps, dy, &mut dw);
+        }
+        [backward(x, weight.values(), self.eps, gradient), Matrix::from_vec(dw, x.columns)]
     }
+}
+
+fn forward(x: &Matrix, weight: &[f32], eps: f32) -> Matrix {
+    let mut y = vec![0.0; x.values().len()];
+    let rows = y.par_chunks_exact_mut(x.columns).zip(x.values().par_chunks_exact(x.columns));
+    rows.for_each(|(y, x)| forward_row(x, weight, eps, y));
+    Matrix::from_vec(y, x.columns)
+}
+
+/// The gradient of x.
+fn backward(x: &Matrix, weight: &[f32], eps: f32, gradient: &Matrix) -> Matrix {
+    let mut dx = vec![0.0; x.values().len()];
+    let inputs = x.values().par_chunks_exact(x.columns).zip(gradient.values().par_chunks_exact(x.columns));
+    dx.par_chunks_exact_mut(x.columns).zip(inputs).for_each(|(dx, (x, dy))| backward_row(x, weight, eps, dy, dx));
+    Matrix::from_vec(dx, x.columns)
 }
 
 #[multiversion(targets = "simd")]
@@ -75,5 +111,14 @@ fn backward_row(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32])
     let shared = math::dot(x, dx) / n * r * r * r;
     for (dx, x) in dx.iter_mut().zip(x) {
         *dx = *dx * r - x * shared;
+    }
+}
+
+/// dw += dy x / rms
+#[multiversion(targets = "simd")]
+fn add_weight_gradient(x: &[f32], eps: f32, dy: &[f32], dw: &mut [f32]) {
+    let r = 1.0 / (math::dot(x, x) / x.len() as f32 + eps).sqrt();
+    for ((dw, dy), x) in dw.iter_mut().zip(dy).zip(x) {
+        *dw += dy * x * r;
     }
 }

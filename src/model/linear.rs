@@ -1,26 +1,29 @@
-//! A frozen linear layer in the checkpoint's layout.
+//! A linear layer in the checkpoint's layout.
 
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 
-use crate::kernels::linear;
+use super::weight::Weight;
+use crate::kernels::{linear, trained_linear};
 
-/// y = x W^T + b with frozen W and b.
-///
-/// Plain tensors, not `Param`s: autodiff never tracks them, the optimizer never sees them, no record holds them.
+/// y = x W^T + b
 #[derive(Module, Debug)]
 pub struct Linear<B: Backend> {
     /// `[out, in]`, as the file has it; multiplied through its transposed view.
-    pub weight: Tensor<B, 2>,
+    pub weight: Weight<B, 2>,
     /// `[out]`
-    pub bias: Option<Tensor<B, 1>>,
+    pub bias: Option<Weight<B, 1>>,
 }
 
 impl<B: Backend> Linear<B> {
     /// # Shapes
     /// `[tokens, in]` -> `[tokens, out]`
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        linear(x, &self.weight, self.bias.as_ref())
+        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Weight::val));
+        match self.weight {
+            Weight::Frozen(_) => linear(x, &weight, bias.as_ref()),
+            Weight::Trained(_) => trained_linear(x, weight, bias),
+        }
     }
 
     pub fn in_features(&self) -> usize {

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::dropout::LoraDropout;
 use super::linear::Linear;
-use crate::kernels::{Branch, linear, lora_linear};
+use super::weight::Weight;
+use crate::kernels::{Branch, lora_linear};
 
 /// The linear layers of a decoder layer that can carry an adapter, in checkpoint order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,7 +207,7 @@ impl<B: Backend> Lora<B> {
     }
 }
 
-/// A frozen linear layer, with or without an adapter.
+/// A linear layer, with an adapter (then it is frozen) or without one.
 #[derive(Module, Debug)]
 pub struct LoraLinear<B: Backend> {
     pub base: Linear<B>,
@@ -214,7 +215,7 @@ pub struct LoraLinear<B: Backend> {
 }
 
 impl<B: Backend> LoraLinear<B> {
-    pub fn frozen(base: Linear<B>) -> Self {
+    pub fn new(base: Linear<B>) -> Self {
         Self { base, lora: None }
     }
 
@@ -240,11 +241,11 @@ impl<B: Backend> LoraLinear<B> {
     /// # Shapes
     /// `[tokens, in]` -> `[tokens, out]`
     pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<&LoraDropout>) -> Tensor<B, 2> {
-        let Linear { weight, bias } = &self.base;
-        match &self.lora {
-            Some(lora) => lora_linear(x, weight, bias.as_ref(), lora.branch(dropout)),
-            None => linear(x, weight, bias.as_ref()),
-        }
+        let Some(lora) = &self.lora else {
+            return self.base.forward(x);
+        };
+        let bias = self.base.bias.as_ref().map(Weight::val);
+        lora_linear(x, &self.base.weight.val(), bias.as_ref(), lora.branch(dropout))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod mlp;
 pub mod qwen2;
 pub mod rms_norm;
 pub mod rotary;
+pub mod weight;
 
 pub use config::Qwen2Config;
 pub use dropout::LoraDropout;
@@ -22,3 +23,4 @@ pub use kv_cache::KvCache;
 pub use layout::{Group, TokenBatch};
 pub use lora::{LoraConfig, LoraLinear, TargetModule};
 pub use qwen2::Qwen2ForCausalLm;
+pub use weight::Weight;

@@ -12,6 +12,7 @@ use super::lora::{LoraLinear, TargetModule};
 use super::mlp::Mlp;
 use super::rms_norm::RmsNorm;
 use super::rotary::RotaryEmbedding;
+use super::weight::Weight;
 use crate::kernels::{AttentionPass, AttentionShape, linear};
 
 #[derive(Module, Debug)]
@@ -52,8 +53,8 @@ impl<B: Backend> DecoderLayer<B> {
 
 #[derive(Module, Debug)]
 pub struct Qwen2Model<B: Backend> {
-    /// `[vocab, hidden]`, frozen
-    pub embed_tokens: Tensor<B, 2>,
+    /// `[vocab, hidden]`
+    pub embed_tokens: Weight<B, 2>,
     pub layers: Vec<DecoderLayer<B>>,
     pub norm: RmsNorm<B>,
     pub rotary: RotaryEmbedding<B>,
@@ -100,7 +101,7 @@ impl<B: Backend> Qwen2Model<B> {
     pub fn embed(&self, input_ids: &[i32]) -> Tensor<B, 2> {
         let device = self.embed_tokens.device();
         let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(input_ids.to_vec(), [input_ids.len()]), &device);
-        self.embed_tokens.clone().select(0, ids).cast(self.norm.weight.dtype())
+        self.embed_tokens.val().select(0, ids).cast(self.norm.weight.val().dtype())
     }
 }
 
@@ -114,17 +115,17 @@ pub struct Qwen2ForCausalLm<B: Backend> {
 
 impl<B: Backend> Qwen2ForCausalLm<B> {
     /// The head's weight, `[vocab, hidden]`.
-    pub fn head(&self) -> Tensor<B, 2> {
+    pub fn head(&self) -> &Weight<B, 2> {
         match &self.lm_head {
-            Some(head) => head.weight.clone(),
-            None => self.model.embed_tokens.clone(),
+            Some(head) => &head.weight,
+            None => &self.model.embed_tokens,
         }
     }
 
     /// # Shapes
     /// `[tokens, hidden]` -> `[tokens, vocab]`
     pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        linear(hidden, &self.head(), None)
+        linear(hidden, &self.head().val(), None)
     }
 
     pub fn device(&self) -> B::Device {

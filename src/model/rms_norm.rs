@@ -3,13 +3,14 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 
-use crate::kernels::rms_norm;
+use super::weight::Weight;
+use crate::kernels::{rms_norm, trained_rms_norm};
 
-/// y = w * x / sqrt(mean(x^2) + eps), frozen, with statistics in f32 whatever the activations' type.
+/// y = w * x / sqrt(mean(x^2) + eps), with statistics in f32 whatever the activations' type.
 #[derive(Module, Debug)]
 pub struct RmsNorm<B: Backend> {
     /// `[hidden]`
-    pub weight: Tensor<B, 1>,
+    pub weight: Weight<B, 1>,
     #[module(skip)]
     pub eps: f64,
 }
@@ -18,6 +19,9 @@ impl<B: Backend> RmsNorm<B> {
     /// # Shapes
     /// `[tokens, hidden]` -> `[tokens, hidden]`
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        rms_norm(x, &self.weight, self.eps)
+        match &self.weight {
+            Weight::Frozen(weight) => rms_norm(x, weight, self.eps),
+            Weight::Trained(weight) => trained_rms_norm(x, weight.val(), self.eps),
+        }
     }
 }

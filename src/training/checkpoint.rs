@@ -1,4 +1,5 @@
-//! `checkpoint-<step>/`: the adapter in PEFT's format, the optimizer's moments, the loop's state. No frozen weights.
+//! `checkpoint-<step>/`: the adapter in PEFT's format (or all weights, where all are trained), the optimizer's moments, the
+//! loop's state. No frozen weights.
 //!
 //! burn-train's own checkpointer rewrites three files in place and panics when a write fails; here a checkpoint
 //! appears whole, under its name, or not at all, and a failure is an error.
@@ -11,11 +12,13 @@ use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use super::state::{STATE_FILE, TrainerState};
+use super::trained::Trained;
 use crate::bad_input;
 use crate::error::OrBadInput;
 use crate::files::{read_input, remove, write_atomically};
-use crate::weights::adapter::{Adapter, WEIGHTS_FILE};
+use crate::weights::adapter::WEIGHTS_FILE;
 use crate::weights::adapter_config::CONFIG_FILE;
+use crate::weights::safetensors::SINGLE_FILE;
 
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 const LOOP_FILE: &str = "loop_state.json";
@@ -45,7 +48,7 @@ impl LoopState {
 
 /// All that a checkpoint holds, on the host.
 pub struct Snapshot {
-    pub adapter: Adapter,
+    pub trained: Trained,
     /// A safetensors file.
     pub optimizer: Vec<u8>,
     pub state: TrainerState,
@@ -119,8 +122,8 @@ impl Checkpoints {
     }
 
     /// Files at the root that a finished run leaves besides its checkpoints.
-    fn root_files(&self) -> [PathBuf; 3] {
-        [WEIGHTS_FILE, CONFIG_FILE, STATE_FILE].map(|file| self.output_dir.join(file))
+    fn root_files(&self) -> [PathBuf; 4] {
+        [WEIGHTS_FILE, CONFIG_FILE, SINGLE_FILE, STATE_FILE].map(|file| self.output_dir.join(file))
     }
 
     /// Whether a run's results lie in the folder.
@@ -140,13 +143,13 @@ impl Checkpoints {
 
     /// Writes a checkpoint under a temporary name and renames it, then removes old ones over the limit.
     pub fn save(&self, snapshot: &Snapshot) -> Result<PathBuf> {
-        let Snapshot { adapter, optimizer, state, loop_state } = snapshot;
+        let Snapshot { trained, optimizer, state, loop_state } = snapshot;
         let path = self.path(state.global_step);
         let what = || format!("cannot save {}", path.display());
         let partial = self.output_dir.join(format!(".checkpoint-{}.partial", state.global_step));
         remove(&partial).with_context(what)?;
         std::fs::create_dir_all(&partial).with_context(what)?;
-        adapter.write(&partial)?;
+        trained.write_checkpoint(&partial)?;
         write_atomically(&partial.join(OPTIMIZER_FILE), optimizer)?;
         write_atomically(&partial.join(LOOP_FILE), serde_json::to_string_pretty(loop_state)?.as_bytes())?;
         state.write(&partial)?;
@@ -177,10 +180,10 @@ fn to_remove(steps: &[usize], saved: usize, best: Option<usize>, limit: usize) -
     steps.iter().copied().filter(|step| !kept(*step)).take(excess).collect()
 }
 
-/// A checkpoint's host-side contents; the optimizer's moments are read when there is an optimizer.
+/// Where a saved run stood. Its weights and the optimizer's moments are read when there is something to put them in.
+#[derive(Debug, Clone)]
 pub struct SavedRun {
     pub folder: PathBuf,
-    pub adapter: Adapter,
     pub state: TrainerState,
     pub loop_state: LoopState,
 }
@@ -193,8 +196,7 @@ impl SavedRun {
         let loop_file = folder.join(LOOP_FILE);
         let loop_state = serde_json::from_str(&read_input(&loop_file)?)
             .or_bad_input(|| format!("{} is damaged", loop_file.display()))?;
-        let (adapter, state) = (Adapter::read(folder)?, TrainerState::read(folder)?);
-        Ok(Self { folder: folder.to_path_buf(), adapter, state, loop_state })
+        Ok(Self { folder: folder.to_path_buf(), state: TrainerState::read(folder)?, loop_state })
     }
 
     pub fn optimizer_file(&self) -> PathBuf {

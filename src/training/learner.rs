@@ -1,6 +1,6 @@
 //! The model as burn-train sees it: one training step is one optimizer step's worth of micro batches.
 
-use burn::module::AutodiffModule;
+use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Tensor, backend::AutodiffBackend, backend::Backend};
 use burn::train::{InferenceStep, LearningComponentsMarker, TrainOutput, TrainStep};
@@ -12,7 +12,7 @@ use super::schedule::Schedule;
 use super::side_by_side;
 use crate::data::batching::{MicroBatch, Window};
 use crate::model::kv_cache::Past;
-use crate::model::loss::{linear_cross_entropy, surrogate};
+use crate::model::loss::{Wanted, linear_cross_entropy, surrogate};
 use crate::model::{LoraDropout, Qwen2ForCausalLm};
 
 /// The parts that burn-train trains with.
@@ -57,8 +57,19 @@ fn forward_backward<B: AutodiffBackend>(model: &Qwen2ForCausalLm<B>, window: &Wi
         return layer_by_layer(model, window, batch, &dropout);
     }
     let hidden = model.model.forward(&batch.tokens, None, Some(&dropout));
-    let (loss, gradients) = loss_and_backward(model, window, batch, hidden);
-    (loss, GradientsParams::from_grads(gradients, model))
+    let Scored { loss, gradients, head_gradient } = loss_and_backward(model, window, batch, hidden);
+    let mut gradients = GradientsParams::from_grads(gradients, model);
+    add_head_gradient(model, head_gradient, &mut gradients);
+    (loss, gradients)
+}
+
+/// A loss, `[1]`, and what it depends on.
+struct Scored<B: AutodiffBackend> {
+    loss: Tensor<B::InnerBackend, 1>,
+    /// Of everything before the head.
+    gradients: B::Gradients,
+    /// `[vocab, hidden]`, where the head is trained.
+    head_gradient: Option<Tensor<B::InnerBackend, 2>>,
 }
 
 /// The loss of hidden states, and the gradients of what they were computed from.
@@ -67,13 +78,34 @@ fn loss_and_backward<B: AutodiffBackend>(
     window: &Window,
     batch: &MicroBatch,
     hidden: Tensor<B, 2>,
-) -> (Tensor<B::InnerBackend, 1>, B::Gradients) {
+) -> Scored<B> {
     let hidden = labelled_hidden(hidden, batch);
     let labels = indices::<B::InnerBackend>(&batch.labels, &hidden.device());
     let per_label = 1.0 / window.label_count as f64;
-    let losses = linear_cross_entropy(hidden.clone().inner(), model.head().inner(), labels, Some(per_label));
+    let head = model.head();
+    let wanted = Wanted { scale: per_label, head: head.is_trained() };
+    let losses = linear_cross_entropy(hidden.clone().inner(), head.val().inner(), labels, Some(wanted));
     let gradient = losses.gradient.expect("the gradient was asked for");
-    (losses.nll.sum().mul_scalar(per_label), surrogate(hidden, gradient).backward())
+    Scored {
+        loss: losses.nll.sum().mul_scalar(per_label),
+        gradients: surrogate(hidden, gradient).backward(),
+        head_gradient: losses.head_gradient,
+    }
+}
+
+/// A tied head is the embedding, whose gradient as such is there already.
+fn add_head_gradient<B: AutodiffBackend>(
+    model: &Qwen2ForCausalLm<B>,
+    gradient: Option<Tensor<B::InnerBackend, 2>>,
+    gradients: &mut GradientsParams,
+) {
+    if let (Some(id), Some(gradient)) = (model.head().id(), gradient) {
+        let sum = match gradients.remove::<B::InnerBackend, 2>(id) {
+            Some(embedding) => embedding + gradient,
+            None => gradient,
+        };
+        gradients.register(id, sum);
+    }
 }
 
 /// As [`forward_backward`] with nothing kept but each layer's input (Chen et al., 2016): a layer is computed again, with
@@ -95,25 +127,41 @@ fn layer_by_layer<B: AutodiffBackend>(
     }
 
     let output = leaf(x);
-    let (loss, gradients) = loss_and_backward(model, window, batch, model.model.norm.forward(output.clone()));
+    let normed = model.model.norm.forward(output.clone());
+    let Scored { loss, gradients, head_gradient } = loss_and_backward(model, window, batch, normed);
     let mut gradient = output.grad(&gradients).expect("the loss depends on the last layer");
     let pass = model.model.attention_pass(&batch.tokens, Past::default());
-    let mut all = GradientsParams::new();
+    let mut all = GradientsParams::from_grads(gradients, &model.model.norm);
     for (layer, input) in model.model.layers.iter().zip(inputs).rev() {
         let input = leaf(input);
         let output = layer.forward(input.clone(), &pass, None, Some(dropout));
         let gradients = surrogate(output, gradient).backward();
         gradient = input.grad(&gradients).expect("a layer's output depends on its input");
-        let mut of_layer = GradientsParams::from_grads(gradients, layer);
-        for lora in layer.linears().into_iter().filter_map(|linear| linear.lora.as_ref()) {
-            for id in [lora.lora_a.id, lora.lora_b.id] {
-                if let Some(gradient) = of_layer.remove::<B::InnerBackend, 2>(id) {
-                    all.register(id, gradient);
-                }
+        collect(layer, gradients, &mut all);
+    }
+    let embedding = &model.model.embed_tokens;
+    if embedding.is_trained() {
+        let embedded = model.model.embed(&batch.tokens.input_ids);
+        collect(embedding, surrogate(embedded, gradient).backward(), &mut all);
+    }
+    add_head_gradient(model, head_gradient, &mut all);
+    (loss, all)
+}
+
+/// Moves the gradients of a module's parameters to those of other modules.
+fn collect<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M, gradients: B::Gradients, all: &mut GradientsParams) {
+    struct Collect<'a> {
+        of_module: GradientsParams,
+        all: &'a mut GradientsParams,
+    }
+    impl<B: AutodiffBackend> ModuleVisitor<B> for Collect<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            if let Some(gradient) = self.of_module.remove::<B::InnerBackend, D>(param.id) {
+                self.all.register(param.id, gradient);
             }
         }
     }
-    (loss, all)
+    module.visit(&mut Collect { of_module: GradientsParams::from_grads(gradients, module), all });
 }
 
 impl<B: Backend> InferenceStep for Qwen2ForCausalLm<B> {

@@ -15,6 +15,7 @@ pub mod schedule;
 mod side_by_side;
 pub mod state;
 pub mod strategy;
+pub mod trained;
 pub mod trainer;
 
 pub use arguments::TrainingArguments;

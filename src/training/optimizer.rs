@@ -9,15 +9,42 @@ use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::record::AdaptorRecord;
 use burn::optim::{
     AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, GradientsParams, MultiGradientsParams, Optimizer,
+    SimpleOptimizer,
 };
-use burn::tensor::{DType, Tensor, TensorData, backend::AutodiffBackend};
+use burn::tensor::{DType, Tensor, TensorData, backend::AutodiffBackend, backend::Backend};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::arguments::TrainingArguments;
 use crate::bad_input;
 use crate::weights::safetensors::{SafetensorsFile, narrow};
 
-type Inner<M, B> = OptimizerAdaptor<AdamW, M, B>;
+type Inner<M, B> = OptimizerAdaptor<MatrixDecay, M, B>;
+
+/// AdamW whose weight decay leaves vectors (biases, norms) alone, as transformers' Trainer does.
+#[derive(Clone)]
+pub struct MatrixDecay {
+    matrices: AdamW,
+    vectors: AdamW,
+}
+
+impl<B: Backend> SimpleOptimizer<B> for MatrixDecay {
+    type State<const D: usize> = AdamWState<B, D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: f64,
+        tensor: Tensor<B, D>,
+        gradient: Tensor<B, D>,
+        state: Option<AdamWState<B, D>>,
+    ) -> (Tensor<B, D>, Option<AdamWState<B, D>>) {
+        let adamw = if D == 1 { &self.vectors } else { &self.matrices };
+        adamw.step(lr, tensor, gradient, state)
+    }
+
+    fn to_device<const D: usize>(state: AdamWState<B, D>, device: &B::Device) -> AdamWState<B, D> {
+        <AdamW as SimpleOptimizer<B>>::to_device(state, device)
+    }
+}
 
 /// A handle on one optimizer. burn-train's learner keeps its optimizer private; a clone of this one reads the state
 /// for checkpoints.
@@ -61,31 +88,24 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> SharedAdamW<M, B> {
         let adamw = AdamWConfig::new()
             .with_beta_1(args.adam_beta1 as f32)
             .with_beta_2(args.adam_beta2 as f32)
-            .with_epsilon(args.adam_epsilon as f32)
-            .with_weight_decay(args.weight_decay as f32);
-        Self(Arc::new(Mutex::new(adamw.init())))
+            .with_epsilon(args.adam_epsilon as f32);
+        let optimizer = MatrixDecay {
+            matrices: adamw.clone().with_weight_decay(args.weight_decay as f32).build(),
+            vectors: adamw.with_weight_decay(0.0).build(),
+        };
+        Self(Arc::new(Mutex::new(OptimizerAdaptor::from(optimizer))))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<M, B>> {
         self.0.lock().expect("no step of the optimizer panicked")
     }
 
-    /// The moments of every parameter, named by its id, as a safetensors file. All parameters are matrices.
-    pub fn to_file(&self) -> Result<Vec<u8>> {
-        let mut states: Vec<(ParamId, AdamWState<B::InnerBackend, 2>)> =
-            self.to_record().into_iter().map(|(id, record)| (id, record.into_state())).collect();
-        states.sort_by_key(|(id, _)| *id);
-        let mut tensors = Vec::new();
-        for (id, state) in states {
-            let AdaptiveMomentumState { time, moment_1, moment_2, .. } = state.momentum;
-            for (name, moment) in [("exp_avg", moment_1), ("exp_avg_sq", moment_2)] {
-                let shape = moment.dims().to_vec();
-                let values = moment.into_data().convert::<f32>().into_vec::<f32>().expect("converted to f32");
-                tensors.push((format!("{}.{name}", id.val()), Dtype::F32, shape, narrow(&values, Dtype::F32)));
-            }
-            tensors.push((format!("{}.step", id.val()), Dtype::I64, vec![1], (time as i64).to_le_bytes().to_vec()));
-        }
-        let views = tensors
+    /// The moments of every parameter of the model, named by its id, as a safetensors file.
+    pub fn to_file(&self, model: &M) -> Result<Vec<u8>> {
+        let mut visitor = Moments::<M, B> { records: self.to_record(), tensors: Vec::new() };
+        model.visit(&mut visitor);
+        let views = visitor
+            .tensors
             .iter()
             .map(|(name, dtype, shape, data)| Ok((name, TensorView::new(*dtype, shape.clone(), data)?)))
             .collect::<Result<Vec<_>>>()?;
@@ -96,45 +116,88 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> SharedAdamW<M, B> {
     /// and no less.
     pub fn load(&self, path: &Path, model: &M, steps: usize, device: &B::Device) -> Result<()> {
         let file = SafetensorsFile::open(path)?;
-        let mut parameters = Matrices(Vec::new());
-        model.visit(&mut parameters);
-        let parameters = parameters.0;
-        if file.names().count() != 3 * parameters.len() {
-            bad_input!("{} does not belong to the adapter beside it: it has other parameters", path.display());
+        let mut loading =
+            Loading::<M, B> { file: &file, steps, device, records: Default::default(), damaged: Vec::new() };
+        model.visit(&mut loading);
+        let Loading { records, damaged, .. } = loading;
+        if !damaged.is_empty() {
+            bad_input!("{}: {} is missing or damaged", path.display(), damaged.join(", "));
         }
-        let damaged = |name: &str| format!("{}: {name} is missing or damaged", path.display());
-        let mut record = <Self as Optimizer<M, B>>::Record::default();
-        for (id, shape) in parameters {
-            let id = id.val();
-            let moment = |name: &str| -> Result<Tensor<B::InnerBackend, 2>> {
-                let name = format!("{id}.{name}");
-                match file.get(&name) {
-                    Some(t) if t.dtype == Dtype::F32 && t.shape == shape.as_slice() => {
-                        Ok(Tensor::from_data(TensorData::new(t.to_f32(), shape), (device, DType::F32)))
-                    }
-                    _ => bad_input!("{}", damaged(&name)),
-                }
-            };
-            let name = format!("{id}.step");
-            let time = match file.get(&name).map(|t| <[u8; 8]>::try_from(t.bytes)) {
-                Some(Ok(bytes)) if i64::from_le_bytes(bytes) == steps as i64 => steps,
-                _ => bad_input!("{}", damaged(&name)),
-            };
-            let mut momentum = AdaptiveMomentumState::new(time, moment("exp_avg")?, moment("exp_avg_sq")?);
-            momentum.max_moment_2 = None;
-            record.insert(ParamId::from(id), AdaptorRecord::from_state(AdamWState::new(momentum)));
+        if file.names().count() != 3 * records.len() {
+            bad_input!("{} does not belong to the weights beside it: it has other parameters", path.display());
         }
-        self.clone().load_record(record);
+        self.clone().load_record(records);
         Ok(())
     }
 }
 
-/// Lists a model's parameters, all of them matrices.
-struct Matrices(Vec<(ParamId, [usize; 2])>);
+/// Every parameter's state, by its id.
+type Records<M, B> = <Inner<M, B> as Optimizer<M, B>>::Record;
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for Matrices {
+/// Names of a parameter's state in the file.
+fn names(id: ParamId) -> [String; 3] {
+    ["exp_avg", "exp_avg_sq", "step"].map(|what| format!("{}.{what}", id.val()))
+}
+
+/// Turns a model's states into a file's tensors.
+struct Moments<M: AutodiffModule<B>, B: AutodiffBackend> {
+    records: Records<M, B>,
+    tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+impl<M: AutodiffModule<B>, B: AutodiffBackend> ModuleVisitor<B> for Moments<M, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let shape: [usize; 2] = param.dims().as_slice().try_into().expect("adapters are matrices");
-        self.0.push((param.id, shape));
+        let Some(record) = self.records.remove(&param.id) else {
+            return; // no step was made yet
+        };
+        let state: AdamWState<B::InnerBackend, D> = record.into_state();
+        let AdaptiveMomentumState { time, moment_1, moment_2, .. } = state.momentum;
+        let [first, second, step] = names(param.id);
+        for (name, moment) in [(first, moment_1), (second, moment_2)] {
+            let shape = moment.dims().to_vec();
+            let values = moment.into_data().convert::<f32>().into_vec::<f32>().expect("converted to f32");
+            self.tensors.push((name, Dtype::F32, shape, narrow(&values, Dtype::F32)));
+        }
+        self.tensors.push((step, Dtype::I64, vec![1], (time as i64).to_le_bytes().to_vec()));
+    }
+}
+
+/// Turns a file's tensors into a model's states.
+struct Loading<'a, M: AutodiffModule<B>, B: AutodiffBackend> {
+    file: &'a SafetensorsFile,
+    /// What every parameter's own count must say.
+    steps: usize,
+    device: &'a B::Device,
+    records: Records<M, B>,
+    /// Names of what is missing or not as it should be.
+    damaged: Vec<String>,
+}
+
+impl<M: AutodiffModule<B>, B: AutodiffBackend> Loading<'_, M, B> {
+    fn moment<const D: usize>(&self, name: &str, shape: [usize; D]) -> Option<Tensor<B::InnerBackend, D>> {
+        let tensor = self.file.get(name).filter(|t| t.dtype == Dtype::F32 && t.shape == shape.as_slice())?;
+        Some(Tensor::from_data(TensorData::new(tensor.to_f32(), shape), (self.device, DType::F32)))
+    }
+
+    fn step(&self, name: &str) -> Option<usize> {
+        let bytes = <[u8; 8]>::try_from(self.file.get(name)?.bytes).ok()?;
+        (i64::from_le_bytes(bytes) == self.steps as i64).then_some(self.steps)
+    }
+}
+
+impl<M: AutodiffModule<B>, B: AutodiffBackend> ModuleVisitor<B> for Loading<'_, M, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let [first, second, step] = names(param.id);
+        let shape = param.dims();
+        match (self.moment(&first, shape), self.moment(&second, shape), self.step(&step)) {
+            (Some(moment_1), Some(moment_2), Some(time)) => {
+                let mut momentum = AdaptiveMomentumState::new(time, moment_1, moment_2);
+                momentum.max_moment_2 = None;
+                self.records.insert(param.id, AdaptorRecord::from_state(AdamWState::new(momentum)));
+            }
+            (None, _, _) => self.damaged.push(first),
+            (_, None, _) => self.damaged.push(second),
+            (_, _, None) => self.damaged.push(step),
+        }
     }
 }

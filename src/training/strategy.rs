@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use burn::data::dataloader::Progress;
-use burn::module::AutodiffModule;
+use burn::module::{AutodiffModule, list_param_ids};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::{
@@ -29,10 +29,9 @@ use super::metrics::{IntoScalarF64, TrainFigures, TrainItem};
 use super::monitor::{Monitor, Phase};
 use super::optimizer::SharedAdamW;
 use super::state::{TrainerState, early_stopping};
+use super::trained::{Trained, Trainee};
 use crate::data::batching::BatchPlan;
 use crate::model::Qwen2ForCausalLm;
-use crate::weights::adapter::Adapter;
-use crate::weights::adapter_config::AdapterConfig;
 
 /// Steps at a run's start that are left out of its speed: they pay for caches and compilation.
 const UNTIMED_STEPS: usize = 2;
@@ -48,8 +47,8 @@ pub struct RunState {
 #[derive(Debug)]
 pub struct Outcome {
     pub state: TrainerState,
-    /// The adapter after the last step.
-    pub adapter: Adapter,
+    /// The weights after the last step.
+    pub trained: Trained,
     /// Someone asked to stop; the checkpoint to go on from.
     pub interrupted: Option<PathBuf>,
     pub label_tokens_per_s: Option<f64>,
@@ -59,7 +58,7 @@ pub struct Outcome {
 pub struct FineTuning<B: AutodiffBackend> {
     pub args: TrainingArguments,
     pub plan: Arc<BatchPlan>,
-    pub adapter: AdapterConfig,
+    pub trainee: Trainee,
     pub optimizer: SharedAdamW<Qwen2ForCausalLm<B>, B>,
     pub monitor: Arc<dyn Monitor>,
     pub start: RunState,
@@ -227,7 +226,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         }
         Ok(Outcome {
             state: self.state.clone(),
-            adapter: self.adapter(),
+            trained: self.trained(),
             interrupted: match end {
                 Some(End::Interrupted(checkpoint)) => Some(checkpoint),
                 Some(End::EarlyStop) | None => None,
@@ -280,9 +279,9 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
 
     /// A parameter that was left out of autodiff would silently never train.
     fn check_all_parameters_train(&self, gradients: usize) -> Result<()> {
-        let adapted = self.learner.model().linears().filter(|(_, _, linear)| linear.lora.is_some()).count();
-        if gradients != 2 * adapted {
-            bail!("{gradients} of {} adapter matrices received a gradient: this is a bug", 2 * adapted);
+        let parameters = list_param_ids(&self.learner.model()).len();
+        if gradients != parameters {
+            bail!("{gradients} of {parameters} parameters received a gradient: this is a bug");
         }
         Ok(())
     }
@@ -413,8 +412,8 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             fingerprint: self.strategy.start.loop_state.fingerprint.clone(),
         };
         self.saver.begin(Snapshot {
-            adapter: self.adapter(),
-            optimizer: self.strategy.optimizer.to_file()?,
+            trained: self.trained(),
+            optimizer: self.strategy.optimizer.to_file(&self.learner.model())?,
             state: self.state.clone(),
             loop_state,
         });
@@ -448,8 +447,8 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         Ok(())
     }
 
-    fn adapter(&self) -> Adapter {
-        Adapter::extract(&self.learner.model(), self.strategy.adapter.clone())
+    fn trained(&self) -> Trained {
+        self.strategy.trainee.extract(&self.learner.model())
     }
 
     fn note(&self, text: String) {

@@ -1,4 +1,4 @@
-//! A training run from its parts to the finished adapter folder.
+//! A training run from its parts to the finished folder, of an adapter or of a model.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,15 @@ use super::optimizer::SharedAdamW;
 use super::schedule::Schedule;
 use super::state::TrainerState;
 use super::strategy::{FineTuning, Outcome, RunState};
+use super::trained::Trainee;
 use crate::bad_input;
 use crate::data::batching::{BatchPlan, evaluation_batches};
 use crate::data::encode::EncodedRow;
-use crate::files::{copy_into, hash, remove};
+use crate::files::{copy_into, hash, is_same_folder, remove};
 use crate::model::Qwen2ForCausalLm;
 use crate::weights::adapter::Adapter;
 use crate::weights::adapter_config::AdapterConfig;
+use crate::weights::trained_model::ModelFormat;
 
 /// Rows to train on and to validate on.
 pub struct TrainingData {
@@ -49,8 +51,8 @@ pub struct Surroundings<R> {
 #[derive(Debug)]
 pub struct TrainReport {
     pub outcome: Outcome,
-    /// Where the adapter lies.
-    pub adapter: PathBuf,
+    /// Where the adapter, or the model, lies.
+    pub output_dir: PathBuf,
 }
 
 /// How `args` split `rows` into optimizer steps.
@@ -67,25 +69,29 @@ pub fn batch_plan(args: &TrainingArguments, rows: usize, defaults: PassDefaults)
     }
 }
 
-/// The adapter that a run starts with and, when it resumes, the rest of its state.
-pub enum Start {
-    Fresh(Adapter),
-    Resumed(Box<SavedRun>),
+/// What a run starts with.
+pub struct Start {
+    pub trained: StartWeights,
+    /// The rest of its state, when it resumes.
+    pub saved: Option<SavedRun>,
+}
+
+/// The weights to begin with.
+pub enum StartWeights {
+    Adapter(Adapter),
+    /// They are in the model that is to be trained.
+    InModel(Arc<ModelFormat>),
 }
 
 impl Start {
-    pub fn adapter(&self) -> &Adapter {
-        match self {
-            Self::Fresh(adapter) => adapter,
-            Self::Resumed(saved) => &saved.adapter,
-        }
+    /// A new run that trains an adapter.
+    pub fn fresh(adapter: Adapter) -> Self {
+        Self { trained: StartWeights::Adapter(adapter), saved: None }
     }
 
-    pub fn adapter_mut(&mut self) -> &mut Adapter {
-        match self {
-            Self::Fresh(adapter) => adapter,
-            Self::Resumed(saved) => &mut saved.adapter,
-        }
+    /// Goes on with the adapter of a checkpoint.
+    pub fn resumed(saved: SavedRun) -> Result<Self> {
+        Ok(Self { trained: StartWeights::Adapter(Adapter::read(&saved.folder)?), saved: Some(saved) })
     }
 }
 
@@ -115,9 +121,7 @@ fn bring_best(state: &mut TrainerState, resumed: &Path, output_dir: &Path, monit
     let found = [Some(sibling), recorded].into_iter().flatten().find(|folder| folder.is_dir());
     match found {
         Some(found) => {
-            let same =
-                wanted.canonicalize().is_ok_and(|wanted| found.canonicalize().is_ok_and(|found| found == wanted));
-            if !same {
+            if !is_same_folder(&wanted, &found) {
                 for entry in std::fs::read_dir(&found).with_context(|| format!("cannot read {}", found.display()))? {
                     copy_into(&entry?.path(), &wanted)?;
                 }
@@ -153,7 +157,8 @@ fn prepare_logging_dir(folder: &Path, fresh: bool) -> Result<()> {
     Ok(())
 }
 
-/// Trains `model` (the base, without adapter) and writes the result to `output_dir`.
+/// Trains an adapter for `model` (the base, without adapter) or all of `model`'s weights, and writes the result to
+/// `output_dir`.
 pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     model: Qwen2ForCausalLm<B>,
     start: Start,
@@ -166,16 +171,21 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     let fingerprint = fingerprint(args, &data.train, base_fingerprint);
     let plan = Arc::new(batch_plan(args, data.train.len(), surroundings.pass_defaults));
     let device = model.device();
-    let adapter = AdapterConfig { lora_dropout, ..start.adapter().config.clone() };
-    let mut model = start.adapter().attach(model, lora_dropout);
+    let (trainee, mut model) = match &start.trained {
+        StartWeights::Adapter(adapter) => {
+            let config = AdapterConfig { lora_dropout, ..adapter.config.clone() };
+            (Trainee::Adapter(config), adapter.attach(model, lora_dropout))
+        }
+        StartWeights::InModel(format) => (Trainee::Model(format.clone()), model),
+    };
     model.model.gradient_checkpointing = args.gradient_checkpointing;
     let optimizer = SharedAdamW::new(args);
-    let run = match &start {
-        Start::Fresh(_) => {
+    let run = match &start.saved {
+        None => {
             let loop_state = LoopState { fingerprint, ..LoopState::default() };
             RunState { state: TrainerState::new(args, &plan), loop_state }
         }
-        Start::Resumed(saved) => {
+        Some(saved) => {
             let differences = saved.loop_state.differences(&fingerprint);
             if !differences.is_empty() {
                 bad_input!(
@@ -213,7 +223,7 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     let strategy = FineTuning {
         args: args.clone(),
         plan,
-        adapter,
+        trainee: trainee.clone(),
         optimizer: optimizer.clone(),
         monitor: surroundings.monitor,
         start: run,
@@ -240,21 +250,21 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
 
     let outcome = outcome.lock().expect("nobody panicked holding it").take();
     let outcome = outcome.expect("the strategy leaves an outcome")?;
-    finish(outcome, args)
+    finish(outcome, &trainee, args)
 }
 
-/// Leaves the best adapter (or the last one) and the run's state in `output_dir`.
-fn finish(mut outcome: Outcome, args: &TrainingArguments) -> Result<TrainReport> {
+/// Leaves the best weights (or the last) and the run's state in `output_dir`.
+fn finish(mut outcome: Outcome, trainee: &Trainee, args: &TrainingArguments) -> Result<TrainReport> {
     let output_dir = &args.output_dir;
     if outcome.interrupted.is_none() {
         let checkpoints = Checkpoints::of(output_dir);
         if let (true, Some(best)) = (args.load_best_model_at_end, outcome.state.best_global_step) {
-            outcome.adapter = Adapter::read(&checkpoints.path(best))?;
+            outcome.trained = trainee.read(&checkpoints.path(best))?;
         }
-        outcome.adapter.write(output_dir)?;
+        outcome.trained.write(output_dir)?;
         outcome.state.write(output_dir)?;
     }
-    Ok(TrainReport { outcome, adapter: output_dir.clone() })
+    Ok(TrainReport { outcome, output_dir: output_dir.clone() })
 }
 
 /// The newest checkpoint in a folder.

@@ -4,6 +4,8 @@ pub mod adapter;
 pub mod adapter_config;
 pub mod generation_config;
 pub mod hub;
+pub mod init;
 pub mod merge;
 pub mod model;
 pub mod safetensors;
+pub mod trained_model;

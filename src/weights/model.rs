@@ -1,5 +1,6 @@
 //! A model folder in transformers' layout -> [`Qwen2ForCausalLm`].
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -17,7 +18,7 @@ use crate::model::mlp::Mlp;
 use crate::model::qwen2::{DecoderLayer, Qwen2ForCausalLm, Qwen2Model};
 use crate::model::rms_norm::RmsNorm;
 use crate::model::rotary::RotaryEmbedding;
-use crate::model::{LoraLinear, Qwen2Config, TargetModule};
+use crate::model::{LoraLinear, Qwen2Config, TargetModule, Weight};
 
 /// A folder with `config.json`, weights and tokenizer, its config read and its tensors checked but not loaded.
 pub struct ModelFolder {
@@ -49,21 +50,42 @@ impl ModelFolder {
         format!("{:016x}", hash(words))
     }
 
-    /// Moves the weights to a device, all linear layers without adapters. `dtype` is what is computed in; matrices
-    /// that the file holds in bf16 stay so where products widen them.
+    /// Moves the weights to a device, all of them frozen, all linear layers without adapters. `dtype` is what is computed
+    /// in; matrices that the file holds in bf16 stay so where products widen them.
     pub fn load<B: Backend>(&self, device: &B::Device, dtype: DType) -> Qwen2ForCausalLm<B> {
-        let config = &self.config;
         let matrix = |name: &str| {
             let in_file = self.checkpoint.get(name).map(|tensor| tensor.dtype);
             let stays = dtype == DType::F32 && in_file == Some(Dtype::BF16) && widens_bf16::<B>();
-            self.checkpoint.load::<B, 2>(name, device, if stays { DType::BF16 } else { dtype })
+            Weight::Frozen(self.checkpoint.load::<B, 2>(name, device, if stays { DType::BF16 } else { dtype }))
         };
-        let vector = |name: &str| self.checkpoint.load::<B, 1>(name, device, dtype);
+        let vector = |name: &str| Weight::Frozen(self.checkpoint.load::<B, 1>(name, device, dtype));
+        self.assemble(device, matrix, vector)
+    }
+
+    /// Moves the weights to a device in f32, to train all of them. A parameter's id is its place in [`expected_tensors`],
+    /// from 1.
+    pub fn load_trained<B: Backend>(&self, device: &B::Device) -> Qwen2ForCausalLm<B> {
+        let expected = expected_tensors(&self.config);
+        let ids: HashMap<&str, u64> = expected.iter().zip(1..).map(|((name, _), id)| (name.as_str(), id)).collect();
+        self.assemble(
+            device,
+            |name| Weight::trained(self.checkpoint.load::<B, 2>(name, device, DType::F32), ids[name]),
+            |name| Weight::trained(self.checkpoint.load::<B, 1>(name, device, DType::F32), ids[name]),
+        )
+    }
+
+    fn assemble<B: Backend>(
+        &self,
+        device: &B::Device,
+        matrix: impl Fn(&str) -> Weight<B, 2>,
+        vector: impl Fn(&str) -> Weight<B, 1>,
+    ) -> Qwen2ForCausalLm<B> {
+        let config = &self.config;
         let norm = |name: &str| RmsNorm { weight: vector(name), eps: config.rms_norm_eps };
         let linear = |layer: usize, target: TargetModule| {
             let prefix = format!("model.layers.{layer}.{}", target.path());
             let bias = has_bias(target).then(|| vector(&format!("{prefix}.bias")));
-            LoraLinear::frozen(Linear { weight: matrix(&format!("{prefix}.weight")), bias })
+            LoraLinear::new(Linear { weight: matrix(&format!("{prefix}.weight")), bias })
         };
         let layers = (0..config.num_hidden_layers)
             .map(|i| DecoderLayer {

@@ -41,7 +41,7 @@ pub fn tokenizer() -> Tokenizer {
     Tokenizer::open(&path("tiny-model")).unwrap()
 }
 
-pub fn records(split: &str) -> Vec<jsonl::Record> {
+pub fn rows(split: &str) -> jsonl::Rows {
     jsonl::read(&path("golden").join(format!("{split}.jsonl"))).unwrap()
 }
 

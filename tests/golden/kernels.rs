@@ -65,6 +65,24 @@ fn rms_norm_equals_its_twin() {
 }
 
 #[test]
+fn trained_layers_equal_their_twins() {
+    let inputs = || [matrix(13, 72, 3.0, 1), matrix(1, 72, 2.0, 2)];
+    assert_twins(
+        inputs(),
+        |[x, w]| kernels::trained_rms_norm(x, w.squeeze_dim(0), 1e-6),
+        |[x, w]| composed::rms_norm(x, &w.squeeze_dim(0), 1e-6),
+    );
+    let inputs = || [matrix(37, 24, 1.0, 1), matrix(40, 24, 1.0, 2), matrix(1, 40, 1.0, 3)];
+    assert_twins(
+        inputs(),
+        |[x, w, b]| kernels::trained_linear(x, w, Some(b.squeeze_dim(0))),
+        |[x, w, b]| composed::linear(x, &w, Some(&b.squeeze_dim(0))),
+    );
+    let inputs = || [matrix(5, 24, 1.0, 1), matrix(40, 24, 1.0, 2)];
+    assert_twins(inputs(), |[x, w]| kernels::trained_linear(x, w, None), |[x, w]| composed::linear(x, &w, None));
+}
+
+#[test]
 fn swiglu_equals_its_twin() {
     let inputs = || [matrix(37, 133, 12.0, 1), matrix(37, 133, 2.0, 2)];
     assert_twins(inputs(), |[g, u]| kernels::swiglu(g, u), |[g, u]| composed::swiglu(g, u));

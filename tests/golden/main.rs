@@ -5,6 +5,7 @@
 
 mod data;
 mod fixtures;
+mod full;
 mod generation;
 mod kernels;
 mod model;
@@ -47,6 +48,8 @@ on_each_backend!(
     training::evaluation_does_not_depend_on_the_batch_size,
     training::a_resumed_run_equals_an_uninterrupted_one,
     training::early_stopping_keeps_the_best_adapter,
+    full::twenty_steps_on_all_parameters_follow_sft_trainer,
+    full::gradients_of_all_parameters_survive_computing_layers_again,
     generation::greedy_tokens_equal_transformers,
     generation::a_merged_model_equals_base_and_adapter,
     generation::the_cache_changes_no_logits,

@@ -2,7 +2,7 @@
 
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend};
-use qwen_lora::model::loss::{CHUNK_TOKENS, linear_cross_entropy, surrogate};
+use qwen_lora::model::loss::{CHUNK_TOKENS, Wanted, linear_cross_entropy, surrogate};
 use qwen_lora::model::{Group, Qwen2ForCausalLm, TokenBatch};
 use qwen_lora::weights::model::{ModelFolder, expected_tensors};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
@@ -27,7 +27,7 @@ pub fn logits_and_hidden_states_equal_transformers<B: AutodiffBackend>() {
     assert!(difference < 1e-4, "logits: {difference:e}");
 
     let scored = hidden.narrow(0, 0, ids.len() - 1);
-    let losses = linear_cross_entropy(scored, model.head(), labels(&ids[1..]), None);
+    let losses = linear_cross_entropy(scored, model.head().val(), labels(&ids[1..]), None);
     let expected: Vec<f32> =
         fixtures::golden()["single"]["nll"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
     let difference = max_difference(&values(losses.nll), &expected);
@@ -129,12 +129,12 @@ pub fn an_untied_sharded_model_with_its_own_head_dim_loads<B: AutodiffBackend>()
             bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
         let layer = &model.model.layers[1];
         let found = match name.as_str() {
-            "lm_head.weight" => values(model.head()),
-            "model.embed_tokens.weight" => values(model.model.embed_tokens.clone()),
-            "model.layers.1.self_attn.q_proj.weight" => values(layer.self_attn.q_proj.base.weight.clone()),
-            "model.layers.1.self_attn.k_proj.bias" => values(layer.self_attn.k_proj.base.bias.clone().unwrap()),
-            "model.layers.1.mlp.down_proj.weight" => values(layer.mlp.down_proj.base.weight.clone()),
-            "model.layers.1.input_layernorm.weight" => values(layer.input_layernorm.weight.clone()),
+            "lm_head.weight" => values(model.head().val()),
+            "model.embed_tokens.weight" => values(model.model.embed_tokens.val()),
+            "model.layers.1.self_attn.q_proj.weight" => values(layer.self_attn.q_proj.base.weight.val()),
+            "model.layers.1.self_attn.k_proj.bias" => values(layer.self_attn.k_proj.base.bias.as_ref().unwrap().val()),
+            "model.layers.1.mlp.down_proj.weight" => values(layer.mlp.down_proj.base.weight.val()),
+            "model.layers.1.input_layernorm.weight" => values(layer.input_layernorm.weight.val()),
             _ => continue,
         };
         assert_eq!(found, expected, "{name}");
@@ -153,12 +153,18 @@ pub fn chunked_cross_entropy_equals_the_plain_one<B: AutodiffBackend>() {
     let (h, w) = (numbers(tokens * hidden, 0), numbers(vocab * hidden, 77));
     let ids: Vec<i32> = (0..tokens).map(|i| (i * 11 % vocab) as i32).collect();
 
-    let (mut nll, mut gradient) = (Vec::new(), Vec::new());
+    let (mut nll, mut gradient, mut head_gradient) = (Vec::new(), Vec::new(), vec![0.0f32; vocab * hidden]);
     for (h, id) in h.chunks(hidden).zip(&ids) {
         let logits = w.chunks(hidden).map(|w| h.iter().zip(w).map(|(h, w)| *h as f64 * *w as f64).sum::<f64>());
         let exp: Vec<f64> = logits.map(f64::exp).collect();
         let total: f64 = exp.iter().sum();
         nll.push(-(exp[*id as usize] / total).ln() as f32);
+        for (v, exp) in exp.iter().enumerate() {
+            let d_logit = 0.5 * (exp / total - (v == *id as usize) as u8 as f64);
+            for (j, h) in h.iter().enumerate() {
+                head_gradient[v * hidden + j] += (d_logit * *h as f64) as f32;
+            }
+        }
         gradient.extend((0..hidden).map(|j| {
             let expected: f64 = (0..vocab).map(|v| exp[v] / total * w[v * hidden + j] as f64).sum();
             (0.5 * (expected - w[*id as usize * hidden + j] as f64)) as f32
@@ -167,10 +173,12 @@ pub fn chunked_cross_entropy_equals_the_plain_one<B: AutodiffBackend>() {
 
     let h = Tensor::<B, 2>::from_data(TensorData::new(h, [tokens, hidden]), &device).require_grad();
     let w = Tensor::from_data(TensorData::new(w, [vocab, hidden]), &device);
-    let chunked = linear_cross_entropy(h.clone().inner(), w, labels(&ids), Some(0.5));
+    let chunked = linear_cross_entropy(h.clone().inner(), w, labels(&ids), Some(Wanted { scale: 0.5, head: true }));
     let difference = max_difference(&values(chunked.nll), &nll);
     assert!(difference < 1e-5, "nll: {difference:e}");
     let found = h.grad(&surrogate(h.clone(), chunked.gradient.unwrap()).backward()).unwrap();
     let difference = max_difference(&values(found), &gradient);
     assert!(difference < 1e-5, "gradient: {difference:e}");
+    let difference = max_difference(&values(chunked.head_gradient.unwrap()), &head_gradient);
+    assert!(difference < 1e-4, "the head's gradient: {difference:e}");
 }

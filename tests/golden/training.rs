@@ -20,6 +20,7 @@ use qwen_lora::training::evaluate::evaluate;
 use qwen_lora::training::metrics::{IntoScalarF64, TrainItem};
 use qwen_lora::training::monitor::{Monitor, NoRenderer, Phase, Unwatched};
 use qwen_lora::training::state::{LogEntry, TrainerState};
+use qwen_lora::training::trained::Trained;
 use qwen_lora::training::trainer::{
     Start, Surroundings, TrainReport, TrainingData, batch_plan, latest_checkpoint, train,
 };
@@ -31,7 +32,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
 use crate::fixtures::{
-    Golden, adapter, assert_close, base, golden, golden_rows, json, max_difference, path, records, values, with_adapter,
+    Golden, adapter, assert_close, base, golden, golden_rows, json, max_difference, path, rows, values, with_adapter,
 };
 
 /// The golden run's settings.
@@ -58,7 +59,7 @@ fn run<B: AutodiffBackend>(args: &TrainingArguments, rows: Vec<EncodedRow>, star
     train::<B, _>(base(), start, dropout, args, data, "tiny".into(), unwatched()).unwrap()
 }
 
-fn unwatched() -> Surroundings<NoRenderer> {
+pub fn unwatched() -> Surroundings<NoRenderer> {
     Surroundings {
         renderer: NoRenderer,
         monitor: Arc::new(Unwatched),
@@ -68,10 +69,21 @@ fn unwatched() -> Surroundings<NoRenderer> {
 }
 
 fn fresh() -> Start {
-    Start::Fresh(adapter("adapter_init"))
+    Start::fresh(adapter("adapter_init"))
 }
 
-fn check_log(state: &TrainerState, expected: &Value) {
+fn adapter_of(report: &TrainReport) -> Adapter {
+    match &report.outcome.trained {
+        Trained::Adapter(adapter) => adapter.clone(),
+        Trained::Model(_) => panic!("an adapter was trained"),
+    }
+}
+
+fn resumed(checkpoint: &Path) -> Start {
+    Start::resumed(SavedRun::read(checkpoint).unwrap()).unwrap()
+}
+
+pub fn check_log(state: &TrainerState, expected: &Value) {
     check_log_within(state, expected, 1e-5, 1e-4);
 }
 
@@ -103,7 +115,7 @@ fn check_adapter(found: &Adapter, golden: &str) {
     }
 }
 
-fn window(rows: &[EncodedRow], passes: Passes) -> Window {
+pub fn window(rows: &[EncodedRow], passes: Passes) -> Window {
     let rows: Vec<(u64, &EncodedRow)> = rows.iter().enumerate().map(|(i, row)| (i as u64, row)).collect();
     let micro_batches = passes.split(&rows);
     let label_count = micro_batches.iter().map(MicroBatch::label_count).sum();
@@ -155,8 +167,8 @@ fn clipped_run<B: AutodiffBackend>(args: &TrainingArguments) {
     let report = run::<B>(args, golden_rows("train"), fresh(), 0.0);
     let expected = &golden()["train"];
     check_log(&report.outcome.state, &expected["hand_log"]);
-    check_adapter(&Adapter::read(&report.adapter).unwrap(), "adapter_final_hand");
-    check_adapter(&Adapter::read(&report.adapter).unwrap(), "adapter_final_trl");
+    check_adapter(&Adapter::read(&report.output_dir).unwrap(), "adapter_final_hand");
+    check_adapter(&Adapter::read(&report.output_dir).unwrap(), "adapter_final_trl");
     let eval = report.outcome.state.evaluation_at(20).unwrap();
     assert_close("validation loss", eval, expected["eval_after"]["4"]["token_mean"].as_f64().unwrap(), 1e-5);
 }
@@ -166,7 +178,7 @@ pub fn twenty_unclipped_steps_follow_sft_trainer<B: AutodiffBackend>() {
     let args = TrainingArguments { max_grad_norm: 0.0, ..arguments(folder.path()) };
     let report = run::<B>(&args, golden_rows("train"), fresh(), 0.0);
     check_log(&report.outcome.state, &json("noclip.json")["tiny"]["hand_log"]);
-    check_adapter(&report.outcome.adapter, "adapter_final_noclip_hand");
+    check_adapter(&adapter_of(&report), "adapter_final_noclip_hand");
 }
 
 pub fn ragged_epochs_follow_sft_trainer<B: AutodiffBackend>() {
@@ -174,7 +186,7 @@ pub fn ragged_epochs_follow_sft_trainer<B: AutodiffBackend>() {
     let args = TrainingArguments { max_steps: None, num_train_epochs: 3, ..arguments(folder.path()) };
     let report = run::<B>(&args, golden_rows("train")[..61].to_vec(), fresh(), 0.0);
     check_log(&report.outcome.state, &golden()["train_ragged61"]["hand_log"]);
-    check_adapter(&report.outcome.adapter, "adapter_final_ragged61_hand");
+    check_adapter(&adapter_of(&report), "adapter_final_ragged61_hand");
     assert_eq!(report.outcome.state.epoch, 3.0);
 }
 
@@ -281,14 +293,14 @@ pub fn a_resumed_run_equals_an_uninterrupted_one<B: AutodiffBackend>() {
         let checkpoint = args.output_dir.join(format!("checkpoint-{step}"));
         let saved = SavedRun::read(&checkpoint).unwrap();
         assert_eq!(saved.state.global_step, step);
-        let resumed = run::<B>(&args, golden_rows("train"), Start::Resumed(Box::new(saved)), 0.1);
+        let resumed = run::<B>(&args, golden_rows("train"), Start::resumed(saved).unwrap(), 0.1);
         assert_eq!(resumed.outcome.state, whole.outcome.state);
-        assert_eq!(resumed.outcome.adapter, whole.outcome.adapter);
+        assert_eq!(resumed.outcome.trained, whole.outcome.trained);
     }
     let last = latest_checkpoint(&args.output_dir).unwrap();
     assert!(last.ends_with("checkpoint-20"));
-    let finished = run::<B>(&args, golden_rows("train"), Start::Resumed(Box::new(SavedRun::read(&last).unwrap())), 0.1);
-    assert_eq!(finished.outcome.adapter, whole.outcome.adapter);
+    let finished = run::<B>(&args, golden_rows("train"), resumed(&last), 0.1);
+    assert_eq!(finished.outcome.trained, whole.outcome.trained);
 }
 
 /// With a threshold that no evaluation reaches, the first one counts and the next three use up the patience. A harmful
@@ -317,7 +329,7 @@ pub fn early_stopping_keeps_the_best_adapter<B: AutodiffBackend>() {
 
     // Resumed, the run is still at its end.
     let last = SavedRun::read(&latest_checkpoint(&args.output_dir).unwrap()).unwrap();
-    let again = run::<B>(&args, golden_rows("train"), Start::Resumed(Box::new(last)), 0.0);
+    let again = run::<B>(&args, golden_rows("train"), Start::resumed(last).unwrap(), 0.0);
     assert_eq!(again.outcome.state, *state);
 
     // Best and latest stay, nothing else; the best one is at the root.
@@ -327,7 +339,7 @@ pub fn early_stopping_keeps_the_best_adapter<B: AutodiffBackend>() {
     let count = checkpoints.filter(|e| e.as_ref().unwrap().file_name().to_str().unwrap().starts_with("checkpoint-"));
     assert_eq!(count.count(), if best == state.global_step { 1 } else { 2 });
     assert!(state.best_model_checkpoint.as_ref().unwrap().ends_with(&format!("checkpoint-{best}")));
-    let root = Adapter::read(&report.adapter).unwrap();
+    let root = Adapter::read(&report.output_dir).unwrap();
     assert_eq!(root, Adapter::read(&args.output_dir.join(format!("checkpoint-{best}"))).unwrap());
     let batches = evaluation_batches(&golden_rows("eval"), Passes::Rows(8));
     let loss = evaluate(&root.attach(base::<B::InnerBackend>(), 0.0), batches, |_| true).unwrap().loss;
@@ -350,7 +362,7 @@ fn a_tokenizer_that_pads_changes_nothing() {
     std::fs::write(&file, json.to_string()).unwrap();
     let tokenizer = Tokenizer::open(folder.path()).unwrap();
     let options = EncodeOptions { max_length: 1024, completion_only_loss: false };
-    let encoded = encode(&records("train"), &tokenizer, options, Path::new("train")).unwrap();
+    let encoded = encode(&rows("train"), &tokenizer, options, Path::new("train")).unwrap();
     assert_eq!(encoded.rows, golden_rows("train"));
 }
 
@@ -400,9 +412,9 @@ fn an_evaluation_cut_short_is_made_up_for() {
         assert!(checkpoint.ends_with("checkpoint-10"), "{checkpoint:?}");
         let saved = SavedRun::read(&checkpoint).unwrap();
         assert_eq!(saved.state.evaluations(), 0);
-        let start = Start::Resumed(Box::new(saved));
+        let start = Start::resumed(saved).unwrap();
         let resumed = train::<B, _>(base(), start, 0.1, &args, data(), "tiny".into(), unwatched()).unwrap();
-        assert_eq!(resumed.outcome.adapter, whole.outcome.adapter);
+        assert_eq!(resumed.outcome.trained, whole.outcome.trained);
         assert_eq!(resumed.outcome.state.log_history, whole.outcome.state.log_history);
         assert_eq!(resumed.outcome.state.best_metric, whole.outcome.state.best_metric);
     }
@@ -426,7 +438,13 @@ fn a_diverged_run_stops_before_it_saves() {
     assert!(error.contains("training has diverged"), "{error}");
     for step in (Checkpoints { output_dir: args.output_dir.clone(), save_total_limit: None }).steps() {
         let saved = SavedRun::read(&args.output_dir.join(format!("checkpoint-{step}"))).unwrap();
-        assert!(saved.adapter.weights.values().all(|w| w.a.iter().chain(&w.b).all(|v| v.is_finite())));
+        assert!(
+            Adapter::read(&saved.folder).unwrap().weights.values().all(|w| w
+                .a
+                .iter()
+                .chain(&w.b)
+                .all(|v| v.is_finite()))
+        );
     }
 }
 
@@ -440,7 +458,7 @@ fn a_run_with_other_data_or_settings_is_not_resumed() {
     let refused = |args: TrainingArguments, rows: Vec<EncodedRow>, named: &str| {
         let saved = SavedRun::read(&args.output_dir.join("checkpoint-10")).unwrap();
         let data = TrainingData { train: Arc::new(rows), eval: golden_rows("eval") };
-        let start = Start::Resumed(Box::new(saved));
+        let start = Start::resumed(saved).unwrap();
         let error = train::<B, _>(base(), start, 0.0, &args, data, "tiny".into(), unwatched()).unwrap_err().to_string();
         assert!(error.contains(named), "{error}");
     };
@@ -451,7 +469,7 @@ fn a_run_with_other_data_or_settings_is_not_resumed() {
     refused(args.clone(), golden_rows("train"), "optimizer.safetensors");
     let empty: Vec<(String, safetensors::tensor::TensorView)> = Vec::new();
     std::fs::write(&optimizer, safetensors::serialize(empty, None).unwrap()).unwrap();
-    refused(args, golden_rows("train"), "other parameters");
+    refused(args, golden_rows("train"), "missing or damaged");
 }
 
 /// The best checkpoint is found beside the one that is resumed, and follows into another output_dir.
@@ -465,9 +483,9 @@ fn a_run_resumed_elsewhere_keeps_its_best() {
     // As if the evaluation at step 10 had been the best.
     (saved.state.best_global_step, saved.state.best_metric) = (Some(10), Some(0.1));
     let elsewhere = TrainingArguments { output_dir: folder.path().join("elsewhere"), ..args.clone() };
-    let report = run::<B>(&elsewhere, golden_rows("train"), Start::Resumed(Box::new(saved)), 0.0);
+    let report = run::<B>(&elsewhere, golden_rows("train"), Start::resumed(saved).unwrap(), 0.0);
     let best = Adapter::read(&args.output_dir.join("checkpoint-10")).unwrap();
-    assert_eq!(Adapter::read(&report.adapter).unwrap(), best);
+    assert_eq!(Adapter::read(&report.output_dir).unwrap(), best);
     assert!(elsewhere.output_dir.join("checkpoint-10").is_dir());
 }
 
@@ -551,5 +569,5 @@ fn a_failed_save_is_tried_again_while_training_goes_on() {
     let notes = obstacle.1.lock().unwrap();
     assert!(notes[0].contains("cannot save") && notes[0].contains("checkpoint-10"), "{notes:?}");
     assert_eq!(Checkpoints::of(&args.output_dir).steps(), [20]);
-    assert_eq!(Adapter::read(&args.output_dir).unwrap().weights, report.outcome.adapter.weights);
+    assert_eq!(Adapter::read(&args.output_dir).unwrap().weights, adapter_of(&report).weights);
 }
