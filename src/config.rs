@@ -37,6 +37,8 @@ pub struct RunConfig {
     pub model_name: String,
     pub train_file: PathBuf,
     pub eval_file: PathBuf,
+    /// Questions with reference answers, by which the base and the tuned model's own answers are scored.
+    pub test_file: Option<PathBuf>,
     /// Tokens per example; longer ones lose their end.
     pub max_length: usize,
     /// Null: no adapter, all weights are trained.
@@ -52,6 +54,7 @@ impl Default for RunConfig {
             model_name: "Qwen/Qwen2.5-0.5B-Instruct".into(),
             train_file: "dataset/qa_fitness_nutrition_train.jsonl".into(),
             eval_file: "dataset/qa_fitness_nutrition_val.jsonl".into(),
+            test_file: None,
             max_length: 512,
             lora: Some(LoraConfig::default()),
             training: TrainingArguments::default(),

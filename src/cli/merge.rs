@@ -31,6 +31,9 @@ pub fn run(args: MergeArgs) -> Result<()> {
     signals::install()?;
     let folder = args.output.unwrap_or_else(|| session.config.inference.merged_model_path.clone());
     let choice = ModelChoice::open(&session.config, Mode::Lora, &session.hub)?;
+    if choice.adapter.is_none() {
+        bad_input!("there is nothing to merge: {} has no adapter", choice.description);
+    }
     if is_same_folder(&folder, &choice.base.path) {
         bad_input!("{} is the base model's own folder; choose another for the merged model", folder.display());
     }

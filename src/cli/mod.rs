@@ -1,5 +1,6 @@
 //! The command line: one verb per file. The only code that reads arguments and the environment, prints and exits.
 
+mod comparison;
 mod dashboard;
 mod data;
 mod evaluate;
@@ -37,8 +38,8 @@ struct Cli {
 enum Command {
     /// Fine-tune the model and write the adapter to training.output_dir
     Train(train::TrainArgs),
-    /// Score the validation file: loss, perplexity, token accuracy
-    Evaluate(ModeArgs),
+    /// Score the validation file (loss, perplexity, token accuracy) and answers to the test file's questions
+    Evaluate(evaluate::EvaluateArgs),
     /// Answer questions: those given, or the config's
     Infer(infer::InferArgs),
     /// Fold the adapter into its base and write a model folder that transformers and vLLM load

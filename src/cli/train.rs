@@ -12,7 +12,7 @@ use burn::train::Interrupter;
 use clap::Args;
 use serde_json::json;
 
-use super::infer::print_answers;
+use super::comparison::{Answered, Questions, SCORED_ANSWERS, score_rows, side_by_side, table, test_records};
 use super::progress::{RunFacts, Watcher};
 use super::{CommonArgs, Session, output, signals};
 use crate::backend::{Device, Job, cpu_flops};
@@ -22,7 +22,7 @@ use crate::data::batching::BatchPlan;
 use crate::data::check::{self, DataFile};
 use crate::data::encode;
 use crate::data::encode::EncodedRows;
-use crate::data::jsonl::{self, Rows};
+use crate::data::jsonl::{self, Record, Rows};
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
 use crate::error::{BadInput, Interrupted};
 use crate::files::{copy_into, is_same_folder};
@@ -31,6 +31,7 @@ use crate::model::LoraConfig;
 use crate::training::TrainingArguments;
 use crate::training::arguments::{IntervalStrategy, PassDefaults, Precision, Resume};
 use crate::training::checkpoint::{Checkpoints, SavedRun};
+use crate::training::trained::Trained;
 use crate::training::trainer::{
     Start, StartWeights, Surroundings, TrainReport, TrainingData, batch_plan, latest_checkpoint, train,
 };
@@ -48,13 +49,13 @@ pub struct TrainArgs {
     /// Begin anew although training.output_dir holds a run: its checkpoints are removed
     #[arg(long)]
     overwrite: bool,
+    /// Test questions that base and tuned model answer at the end, to be scored; 0: none
+    #[arg(long, value_name = "N", default_value_t = SCORED_ANSWERS)]
+    answers: usize,
     /// Print lines even where the dashboard could be drawn
     #[arg(long)]
     no_dashboard: bool,
 }
-
-/// Longest answer that ends a training run: a taste, not an essay.
-const SAMPLE_TOKENS: usize = 128;
 
 pub fn run(args: TrainArgs) -> Result<()> {
     let started = Instant::now();
@@ -72,6 +73,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     };
     let train_rows = rows(&train_records, &config.train_file)?;
     let eval_rows = rows(&eval_records, &config.eval_file)?;
+    let test_records = test_records(config, args.answers)?;
     describe_data(&session, &train_rows, &eval_rows);
     let start = start(&session, &base, saved)?;
     let old_run = refuse_to_overwrite(&config.training, &start, args.overwrite)?;
@@ -96,11 +98,12 @@ pub fn run(args: TrainArgs) -> Result<()> {
         start,
         old_run,
         data,
+        test_records,
         facts,
         pass_defaults: device.pass_defaults(),
     };
-    let report = device.run(job, precision)?;
-    summarise(&session, &report, started)
+    let (report, comparison) = device.run(job, precision)?;
+    summarise(&session, &report, comparison, started)
 }
 
 /// The rows to train on and to validate on (none where nothing evaluates), if nothing about them forbids training.
@@ -288,15 +291,16 @@ struct Train<'a> {
     start: Start,
     old_run: OldRun,
     data: TrainingData,
+    test_records: Vec<Record>,
     facts: RunFacts,
     pass_defaults: PassDefaults,
 }
 
 impl Job for Train<'_> {
-    type Output = TrainReport;
+    type Output = (TrainReport, Option<Comparison>);
 
-    fn run<B: AutodiffBackend>(self, device: B::Device, dtype: DType) -> Result<TrainReport> {
-        let Self { session, base, tokenizer, start, old_run, data, facts, pass_defaults } = self;
+    fn run<B: AutodiffBackend>(self, device: B::Device, dtype: DType) -> Result<Self::Output> {
+        let Self { session, base, tokenizer, start, old_run, data, test_records, facts, pass_defaults } = self;
         let config = &session.config;
         let model = match (&start.trained, &start.saved) {
             (StartWeights::Adapter(_), _) => base.load::<B>(&device, dtype),
@@ -315,16 +319,35 @@ impl Job for Train<'_> {
         watcher.finish();
         let report = report?;
         if report.outcome.interrupted.is_some() {
-            return Ok(report);
+            return Ok((report, None));
         }
         for file in TOKENIZER_FILES {
             copy_into(&tokenizer.folder().join(file), &report.output_dir)?;
         }
-        Ok(report)
+        if config.lora.is_none() {
+            ModelGenerationConfig::read(&base.path)?.write_with_eos_of(tokenizer, &report.output_dir)?;
+        }
+        let defaults = ModelGenerationConfig::read(&base.path)?;
+        let generation = GenerationConfig::resolve(&config.inference.generation, &defaults, &[tokenizer.eos_token_id])
+            .map_err(BadInput)?;
+        let questions = Questions::new(&config.inference.questions, &test_records);
+        let of_base = questions.ask(&base.load::<B>(&device, dtype).valid(), tokenizer, &generation, "base")?;
+        let tuned = match &report.outcome.trained {
+            Trained::Adapter(adapter) => adapter.attach(base.load::<B>(&device, dtype), 0.0),
+            Trained::Model(_) => ModelFolder::open(&report.output_dir)?.load(&device, dtype),
+        };
+        let of_tuned = questions.ask(&tuned.valid(), tokenizer, &generation, "tuned")?;
+        Ok((report, Some(Comparison { base: of_base, tuned: of_tuned })))
     }
 }
 
-fn summarise(session: &Session, report: &TrainReport, started: Instant) -> Result<()> {
+/// What the base and the tuned model answered.
+struct Comparison {
+    base: Answered,
+    tuned: Answered,
+}
+
+fn summarise(session: &Session, report: &TrainReport, comparison: Option<Comparison>, started: Instant) -> Result<()> {
     let state = &report.outcome.state;
     if let Some(checkpoint) = &report.outcome.interrupted {
         return Err(Interrupted(format!(
@@ -341,25 +364,41 @@ fn summarise(session: &Session, report: &TrainReport, started: Instant) -> Resul
         Some(best) if session.config.training.load_best_model_at_end => best,
         _ => state.global_step,
     };
-    let (loss, speed, peak) = (state.evaluation_at(kept), report.outcome.label_tokens_per_s, output::peak_rss_mib());
+    let (base_loss, loss) = (state.evaluation_at(0), state.evaluation_at(kept));
+    let (speed, peak) = (report.outcome.label_tokens_per_s, output::peak_rss_mib());
     let seconds = started.elapsed().as_secs_f64();
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    let what = if session.config.lora.is_some() { "adapter" } else { "model" };
     session.output.text(&format!(
-        "best step        {kept} of {}\nvalidation loss  {}\nadapter          {}\nspeed            {} label tokens/s\n\
-         peak memory      {peak:.0} MiB\ntime             {seconds:.0} s\n",
+        "best step   {kept} of {}\n{what:<12}{}\nspeed       {} label tokens/s\npeak memory {peak:.0} MiB\ntime        \
+         {seconds:.0} s\n\n",
         state.global_step,
-        or_none(loss.map(|loss| format!("{loss:.4}"))),
         report.output_dir.display(),
-        or_none(speed.map(|speed| format!("{speed:.0}"))),
+        speed.map_or("-".into(), |speed| format!("{speed:.0}")),
     ))?;
+    let scores = comparison.as_ref().map(|c| (c.base.scores, c.tuned.scores));
+    let (base_scores, tuned_scores) = scores.unwrap_or_default();
+    let mut rows = vec![("validation loss", base_loss.map(in_full), loss.map(in_full))];
+    rows.extend(score_rows(base_scores, tuned_scores));
+    session.output.text(&table(&rows))?;
+    if let Some(Comparison { base, tuned }) = &comparison {
+        let questions = &session.config.inference.questions;
+        session.output.text(&side_by_side(questions, &base.answers, &tuned.answers))?;
+    }
     session.output.object(&json!({
         "best_step": kept,
         "best_eval_loss": loss,
+        "base_eval_loss": base_loss,
         "steps": state.global_step,
         "epochs": state.epoch,
-        "adapter": report.output_dir.display().to_string(),
+        what: report.output_dir.display().to_string(),
         "label_tokens_per_s": speed,
         "seconds": seconds,
         "peak_rss_mib": peak,
+        "base": comparison.as_ref().map(|c| &c.base),
+        "tuned": comparison.as_ref().map(|c| &c.tuned),
     }))
+}
+
+fn in_full(loss: f64) -> String {
+    format!("{loss:.4}")
 }

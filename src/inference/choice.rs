@@ -34,18 +34,21 @@ pub struct ModelChoice {
 
 impl ModelChoice {
     pub fn open(config: &RunConfig, mode: Mode, hub: &HubSettings) -> Result<Self> {
+        let InferenceConfig { adapter_path, merged_model_path, .. } = &config.inference;
         match mode {
-            Mode::Merged => Self::merged(&config.inference),
+            Mode::Merged if merged_model_path.is_dir() => Self::whole(merged_model_path, "the merged model"),
+            Mode::Lora | Mode::Merged if is_whole_model(adapter_path) => {
+                Self::whole(adapter_path, "the fully fine-tuned model")
+            }
+            Mode::Merged => {
+                bad_input!("there is no merged model in {}; run `qwen-lora merge` first", merged_model_path.display())
+            }
             Mode::Base | Mode::Lora => Self::base_and_adapter(config, mode, hub),
         }
     }
 
-    fn merged(inference: &InferenceConfig) -> Result<Self> {
-        let path = &inference.merged_model_path;
-        if !path.is_dir() {
-            bad_input!("there is no merged model in {}; run `qwen-lora merge` first", path.display());
-        }
-        let description = format!("the merged model {}", path.display());
+    fn whole(path: &Path, what: &str) -> Result<Self> {
+        let description = format!("{what} {}", path.display());
         let (base, tokenizer) = (ModelFolder::open(path)?, Tokenizer::open(path)?);
         Ok(Self { base, adapter: None, tokenizer, description, warnings: Vec::new() })
     }
@@ -98,6 +101,11 @@ impl ModelChoice {
             BadInput(format!("generation_config.json in {}: {problem}", self.base.path.display())).into()
         })
     }
+}
+
+/// Whether a folder holds what training without LoRA leaves: all weights.
+fn is_whole_model(folder: &Path) -> bool {
+    !folder.join(CONFIG_FILE).exists() && folder.join("config.json").exists()
 }
 
 /// The adapter's recorded base where the config names it too, else `base_model_name`.

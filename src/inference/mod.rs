@@ -5,3 +5,4 @@ pub mod choice;
 pub mod generation;
 pub mod generator;
 pub mod sampler;
+pub mod scoring;

@@ -1,8 +1,10 @@
 //! What each command writes and prints.
 
+use std::process::Command;
+
 use serde_json::Value;
 
-use crate::support::{Workspace, fixture};
+use crate::support::{Workspace, copy_model, fixture, run};
 
 fn number(object: &Value, key: &str) -> f64 {
     object[key].as_f64().unwrap_or_else(|| panic!("{key} is no number in {object}"))
@@ -55,11 +57,105 @@ fn the_config_keeps_to_pefts_old_keys() {
 }
 
 #[test]
-fn training_ends_with_an_answer() {
+fn training_ends_with_the_base_and_the_tuned_model_side_by_side() {
     let workspace = Workspace::new();
-    let ran = workspace.run("train", &[]);
-    assert!(ran.stdout.starts_with("Question: How many sets?\nAnswer: "), "{}", ran.stdout);
-    assert!(ran.stdout.contains("best step") && ran.stdout.contains("peak memory"), "{}", ran.stdout);
+    let test_file = format!("test_file={}", fixture("golden/eval.jsonl").display());
+    let options = ["--set", &test_file, "--set", "training.eval_on_start=true", "--answers", "5"];
+    let ran = workspace.run("train", &options);
+    for text in ["best step", "peak memory", "\nHow many sets?\n", "[base]", "[tuned]", "\nWhat is RPE?\n"] {
+        assert!(ran.stdout.contains(text), "{text:?} is not in {}", ran.stdout);
+    }
+    let figures = |name: &str| -> Vec<String> {
+        let line = ran.stdout.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}"));
+        line[name.len()..].replace('%', "").split_whitespace().map(str::to_string).collect()
+    };
+    assert_eq!(figures("token F1").len(), 2);
+    let loss: Vec<f64> = figures("validation loss").iter().map(|figure| figure.parse().unwrap()).collect();
+    assert!(loss[1] < loss[0], "{loss:?}");
+
+    // The same figures as from `evaluate`.
+    let evaluated = |mode: &str| {
+        workspace
+            .run("evaluate", &["--mode", mode, "--json", "--set", &test_file, "--answers", "5"])
+            .objects()
+            .remove(0)
+    };
+    let tuned = evaluated("lora");
+    assert_eq!(
+        (&tuned["answers"]["answers"], format!("{:.4}", number(&tuned, "loss"))),
+        (&5.into(), format!("{:.4}", loss[1]))
+    );
+    let printed = [evaluated("base"), tuned].map(|object| format!("{:.3}", number(&object["answers"], "token_f1")));
+    assert_eq!(figures("token F1"), printed);
+}
+
+/// `"lora": null` leaves a model folder, which every mode finds.
+#[test]
+fn all_weights_can_be_trained_and_then_answer_in_either_mode() {
+    let workspace = Workspace::new();
+    let options = ["--set", "lora=null", "--set", "training.learning_rate=1e-3", "--json"];
+    let report = workspace.run("train", &options).objects().pop().unwrap();
+    assert_eq!(report["model"], "out");
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "generation_config.json", "trainer_state.json"] {
+        assert!(workspace.file(&format!("out/{file}")).exists(), "{file} is not there");
+    }
+    assert!(!workspace.file("out/adapter_model.safetensors").exists());
+    let loss = |mode: &str| number(&workspace.run("evaluate", &["--mode", mode, "--json"]).objects()[0], "loss");
+    assert_eq!(loss("lora"), number(&report, "best_eval_loss"));
+    assert_eq!(loss("merged"), loss("lora"));
+    assert!(loss("lora") < loss("base"));
+    let inferred = workspace.run("infer", &["--mode", "merged"]);
+    assert!(inferred.stderr.contains("using the fully fine-tuned model out"), "{}", inferred.stderr);
+    workspace.run("merge", &[]).refuses(2, &["nothing to merge", "out"]);
+    // Never over another run, nor over the base.
+    workspace.run("train", &options).refuses(2, &["holds the results of a run"]);
+    copy_model(&workspace.file("base"));
+    let own = ["--set", "lora=null", "--set", "model_name=base", "--set", "training.output_dir=base", "--overwrite"];
+    workspace.run("train", &own).refuses(2, &["base model's own folder"]);
+    assert!(workspace.file("base/model.safetensors").exists());
+    // An adapter's checkpoint cannot be gone on with.
+    let adapter = Workspace::new().trained();
+    let resume = ["--set", "lora=null", "--set", "training.resume_from_checkpoint=true"];
+    adapter.run("train", &resume).refuses(2, &["holds an adapter", "\"lora\": null"]);
+}
+
+#[test]
+fn a_new_model_is_made_from_a_shape_and_a_corpus_and_trained_on_text() {
+    let workspace = Workspace::new();
+    let shape = serde_json::json!({"model_type": "qwen2", "hidden_size": 32, "intermediate_size": 48,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 270,
+        "max_position_embeddings": 128, "tie_word_embeddings": true, "torch_dtype": "bfloat16"});
+    workspace.write("shape.json", shape.to_string());
+    let sentences: Vec<String> = (1..80).map(|i| format!("Walk {i} km a day and sleep {} hours.", i % 9)).collect();
+    let rows: Vec<String> =
+        sentences.chunks(4).map(|some| serde_json::json!({"text": some.join(" ")}).to_string()).collect();
+    workspace.write("text.jsonl", rows.join("\n"));
+    let init = |output: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qwen-lora"));
+        command.current_dir(workspace.path());
+        run(command.args(["init", "--shape", "shape.json", "--tokenizer-corpus", "text.jsonl", "--output", output]))
+    };
+    assert!(init("new").stdout.contains("270 tokens"));
+    init("again");
+    for file in ["model.safetensors", "tokenizer.json", "config.json"] {
+        let read = |folder: &str| std::fs::read(workspace.file(folder).join(file)).unwrap();
+        assert_eq!(read("new"), read("again"), "{file}");
+    }
+    init("new").refuses(2, &["new holds other files"]);
+
+    let options = [
+        "lora=null",
+        "model_name=new",
+        "train_file=text.jsonl",
+        "eval_file=text.jsonl",
+        "max_length=32",
+        "training.eval_on_start=true",
+        "training.learning_rate=0.01",
+        "training.max_steps=30",
+    ];
+    let options: Vec<&str> = options.iter().flat_map(|option| ["--set", *option]).chain(["--json"]).collect();
+    let report = workspace.run("train", &options).objects().pop().unwrap();
+    assert!(number(&report, "best_eval_loss") < 0.5 * number(&report, "base_eval_loss"), "{report}");
 }
 
 #[test]
