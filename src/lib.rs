@@ -1,9 +1,9 @@
-//! Fine-tunes Qwen2.5 with LoRA on questions and answers, and answers with the result.
+//! Fine-tunes Qwen2.5 on questions and answers, with LoRA or as a whole, and answers with the result.
 //!
 //! # The map
 //!
 //! ```text
-//! config.json ──> config ──> cli (one verb per file: train, evaluate, infer, merge)
+//! config.json ──> config ──> cli (one verb per file: train, evaluate, infer, merge, init)
 //!                             │
 //!   JSONL ──> data ───────────┤  records -> text -> ids and labels -> optimizer steps
 //!   HF folder or hub ──> weights  safetensors and PEFT in and out, merging
@@ -22,7 +22,8 @@
 //!
 //! - `model` never knows text, paths, datasets or optimizers; `data` never knows weights; the generator never knows
 //!   text. Nothing below [`cli`] prints, exits, or reads arguments and environment (but for CUDA's own search path).
-//! - Frozen weights are plain tensors, adapters are `Param`s: autodiff, optimizer and checkpoints see adapters only.
+//! - Frozen weights are plain tensors, adapters are `Param`s: autodiff, optimizer and checkpoints see adapters only. With
+//!   `"lora": null` it is the weights that are `Param`s ([`model::weight`]).
 //! - A loss is a sum over labels divided once by the optimizer step's label count: it does not depend on how rows are
 //!   split into micro batches. Dropout masks are functions of (seed, step, row, module) for the same reason.
 //! - On the CPU no bit depends on the number of threads: every sum has one order.

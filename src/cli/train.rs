@@ -86,7 +86,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     device.dtype(precision)?;
     let plan = batch_plan(&config.training, train_rows.rows.len(), device.pass_defaults());
     if device == Device::Cpu {
-        say_how_long_it_takes(&plan, &base, &train_rows);
+        say_how_long_it_takes(&plan, &base, &train_rows, config.lora.is_none());
     }
     let mut facts = RunFacts::new(&session, &device, plan.total_steps());
     facts.dashboard = !args.no_dashboard;
@@ -271,13 +271,14 @@ fn resume_command() -> String {
 }
 
 /// Before hours are spent unawares.
-fn say_how_long_it_takes(plan: &BatchPlan, base: &ModelFolder, rows: &EncodedRows) {
+fn say_how_long_it_takes(plan: &BatchPlan, base: &ModelFolder, rows: &EncodedRows, trains_all: bool) {
     /// Share of the matrix product's speed that a whole training step reaches.
     const EFFICIENCY: f64 = 0.5;
     let tokens: usize = rows.rows.iter().map(|row| row.input_ids.len()).sum();
     let epochs = plan.total_steps() as f64 / plan.steps_per_epoch() as f64;
     // Forward and backward at two operations a parameter; frozen weights need no gradient of their own.
-    let operations = 4.0 * base.config.multiplied_parameters() as f64 * tokens as f64 * epochs;
+    let passes = if trains_all { 6.0 } else { 4.0 };
+    let operations = passes * base.config.multiplied_parameters() as f64 * tokens as f64 * epochs;
     let hours = operations / (cpu_flops() * EFFICIENCY) / 3600.0;
     if hours > 0.2 {
         output::warn(&format!("training on the CPU will take about {hours:.1} hours ({} steps)", plan.total_steps()));
