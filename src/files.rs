@@ -17,6 +17,9 @@ pub fn read_json(path: &Path) -> Result<serde_json::Value> {
     serde_json::from_str(&read_input(path)?).or_bad_input(|| format!("{} is not valid JSON", path.display()))
 }
 
+/// How the names of temporary files begin.
+pub const TEMPORARY: &str = ".tmp-";
+
 /// Writes a file under a temporary name in its folder, syncs it and renames it: it appears whole or not at all.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     use std::io::Write;
@@ -24,14 +27,19 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     let what = || format!("cannot write {}", path.display());
     std::fs::create_dir_all(folder).with_context(what)?;
     let mut file = tempfile::Builder::new()
-        .prefix(".tmp-")
+        .prefix(TEMPORARY)
         .permissions(default_permissions())
         .tempfile_in(folder)
         .with_context(what)?;
     file.write_all(contents).with_context(what)?;
     file.as_file().sync_all().with_context(what)?;
     file.persist(path).map_err(|e| e.error).with_context(what)?;
-    Ok(())
+    sync_folder(folder).with_context(what)
+}
+
+/// Makes renames in a folder last beyond a power failure.
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// What a file written in the ordinary way would get (less the umask); temporary files are private by default.

@@ -20,9 +20,8 @@ struct Article {
 const FILES: [&str; 2] = ["articles_train.jsonl", "articles_val.jsonl"];
 
 fn articles(file: &str) -> Vec<Article> {
-    let parse = |(number, line)| {
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("{file}:{}: {error}", number + 1))
-    };
+    let parse =
+        |(number, line)| serde_json::from_str(line).unwrap_or_else(|error| panic!("{file}:{}: {error}", number + 1));
     committed::read(file).lines().enumerate().map(parse).collect()
 }
 
@@ -49,7 +48,8 @@ fn every_article_stands_once_and_names_groups_of_the_training_rows_only() {
 fn no_article_asks_or_answers() {
     for Article { id, text, .. } in all() {
         assert!(!text.contains('?'), "{id} asks");
-        let dialogue = text.lines().find(|line| ["User:", "Assistant:", "Q:", "A:"].iter().any(|p| line.starts_with(p)));
+        let dialogue =
+            text.lines().find(|line| ["User:", "Assistant:", "Q:", "A:"].iter().any(|p| line.starts_with(p)));
         assert_eq!(dialogue, None, "{id}");
     }
 }

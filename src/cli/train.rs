@@ -31,10 +31,9 @@ use crate::model::LoraConfig;
 use crate::training::TrainingArguments;
 use crate::training::arguments::{IntervalStrategy, PassDefaults, Precision, Resume};
 use crate::training::checkpoint::{Checkpoints, SavedRun};
+use crate::training::lock::OutputLock;
 use crate::training::trained::Trained;
-use crate::training::trainer::{
-    Start, StartWeights, Surroundings, TrainReport, TrainingData, batch_plan, latest_checkpoint, train,
-};
+use crate::training::trainer::{Start, StartWeights, Surroundings, TrainReport, TrainingData, batch_plan, train};
 use crate::weights::adapter::Adapter;
 use crate::weights::adapter_config::{AdapterConfig, CONFIG_FILE as ADAPTER_CONFIG};
 use crate::weights::generation_config::ModelGenerationConfig;
@@ -52,6 +51,9 @@ pub struct TrainArgs {
     /// Test questions that base and tuned model answer at the end, to be scored; 0: none
     #[arg(long, value_name = "N", default_value_t = SCORED_ANSWERS)]
     answers: usize,
+    /// Resume although the config, the data or the base model has changed since the checkpoint
+    #[arg(long)]
+    accept_changes: bool,
     /// Print lines even where the dashboard could be drawn
     #[arg(long)]
     no_dashboard: bool,
@@ -61,6 +63,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let started = Instant::now();
     let session = Session::open(&args.common)?;
     let config = &session.config;
+    // Where there is a folder already, before anything in it is looked at.
+    let output_dir = &config.training.output_dir;
+    let lock = if output_dir.is_dir() { Some(OutputLock::take(output_dir)?) } else { None };
     let saved = run_to_resume(&config.training)?;
     signals::install()?;
     let base = ModelFolder::open(&hub::resolve(&config.model_name, &session.hub)?)?;
@@ -75,7 +80,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let eval_rows = rows(&eval_records, &config.eval_file)?;
     let test_records = test_records(config, args.answers)?;
     describe_data(&session, &train_rows, &eval_rows);
-    let start = start(&session, &base, saved)?;
+    let start = start(&session, &base, saved, args.accept_changes)?;
     let old_run = refuse_to_overwrite(&config.training, &start, args.overwrite)?;
 
     let device = session.select_device();
@@ -88,6 +93,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     if device == Device::Cpu {
         say_how_long_it_takes(&plan, &base, &train_rows, config.lora.is_none());
     }
+    let _lock = lock.map_or_else(|| OutputLock::take(output_dir), Ok)?;
     let mut facts = RunFacts::new(&session, &device, plan.total_steps());
     facts.dashboard = !args.no_dashboard;
     let data = TrainingData { train: Arc::new(train_rows.rows), eval: eval_rows.rows };
@@ -127,14 +133,20 @@ fn run_to_resume(args: &TrainingArguments) -> Result<Option<SavedRun>> {
     let folder = match &args.resume_from_checkpoint {
         None | Some(Resume::Latest(false)) => return Ok(None),
         Some(Resume::From(folder)) => folder.clone(),
-        Some(Resume::Latest(true)) => match latest_checkpoint(&args.output_dir) {
-            Some(folder) => folder,
-            None => {
-                let path = args.output_dir.display();
-                output::warn(&format!("there is no checkpoint in {path} to resume from; starting from the beginning"));
-                return Ok(None);
+        Some(Resume::Latest(true)) => {
+            let (latest, damaged) = Checkpoints::of(&args.output_dir).latest_complete();
+            damaged.iter().for_each(|problem| output::warn(problem));
+            match latest {
+                Some(folder) => folder,
+                None => {
+                    let path = args.output_dir.display();
+                    output::warn(&format!(
+                        "there is no complete checkpoint in {path} to resume from; starting from the beginning"
+                    ));
+                    return Ok(None);
+                }
             }
-        },
+        }
     };
     output::inform(&format!("resuming from {}", folder.display()));
     SavedRun::read(&folder).map(Some)
@@ -158,7 +170,7 @@ fn describe_data(session: &Session, train: &EncodedRows, eval: &EncodedRows) {
 }
 
 /// What to begin with. Checked against the model before any weight is loaded.
-fn start(session: &Session, base: &ModelFolder, saved: Option<SavedRun>) -> Result<Start> {
+fn start(session: &Session, base: &ModelFolder, saved: Option<SavedRun>, accepts_changes: bool) -> Result<Start> {
     let config = &session.config;
     let trained = match &config.lora {
         Some(lora) => StartWeights::Adapter(start_adapter(config, lora, base, saved.as_ref())?),
@@ -178,7 +190,7 @@ fn start(session: &Session, base: &ModelFolder, saved: Option<SavedRun>) -> Resu
             StartWeights::InModel(Arc::new(ModelFormat::of(base)?))
         }
     };
-    Ok(Start { trained, saved })
+    Ok(Start { trained, saved, accepts_changes })
 }
 
 /// The adapter to begin with: resumed, given, or fresh.
@@ -217,12 +229,12 @@ struct OldRun {
     checkpoints: Checkpoints,
     /// Remove only checkpoints after this step.
     after: Option<usize>,
-    is_there: bool,
 }
 
 impl OldRun {
     fn remove(&self) -> Result<()> {
-        if self.is_there { self.checkpoints.retire(self.after) } else { Ok(()) }
+        self.checkpoints.remove_partial();
+        self.checkpoints.retire(self.after)
     }
 }
 
@@ -230,15 +242,16 @@ impl OldRun {
 fn refuse_to_overwrite(args: &TrainingArguments, start: &Start, overwrite: bool) -> Result<OldRun> {
     let checkpoints = Checkpoints::of(&args.output_dir);
     let folder = args.output_dir.display();
-    let (after, is_there) = match &start.saved {
+    // Damaged checkpoints are no loss.
+    let (after, is_worth_keeping) = match &start.saved {
         None => (None, checkpoints.holds_a_run()),
         Some(saved) => {
-            let step = saved.state.global_step;
-            (Some(step), checkpoints.steps().iter().any(|later| *later > step))
+            let step = Some(saved.state.global_step);
+            (step, checkpoints.latest_complete().0.is_some_and(|latest| Checkpoints::step_of(&latest) > step))
         }
     };
     match after {
-        _ if overwrite || !is_there => {}
+        _ if overwrite || !is_worth_keeping => {}
         None => bad_input!(
             "training.output_dir {folder} holds the results of a run. Go on with it: --set \
              training.resume_from_checkpoint=true; replace it: --overwrite; or name another folder"
@@ -249,7 +262,7 @@ fn refuse_to_overwrite(args: &TrainingArguments, start: &Start, overwrite: bool)
              folder"
         ),
     }
-    Ok(OldRun { checkpoints, after, is_there })
+    Ok(OldRun { checkpoints, after })
 }
 
 /// The command that this process was started with, made to resume.

@@ -109,6 +109,8 @@ pub struct Window {
     pub seed: u64,
     /// Number of the step, from 0.
     pub step: usize,
+    /// Places of its rows in the training set.
+    pub rows: Vec<usize>,
     pub micro_batches: Vec<MicroBatch>,
     /// Labels in all micro batches: what the step's loss is divided by.
     pub label_count: usize,
@@ -195,7 +197,7 @@ impl Iterator for Windows {
             window.iter().enumerate().map(|(place, &row)| (place as u64, &self.rows[row])).collect();
         let micro_batches = plan.passes.split(&rows);
         let label_count = micro_batches.iter().map(MicroBatch::label_count).sum();
-        let window = Window { seed: plan.seed, step: self.step, micro_batches, label_count };
+        let window = Window { seed: plan.seed, step: self.step, rows: window.to_vec(), micro_batches, label_count };
         self.order = Some((epoch, order));
         self.step += 1;
         Some(window)

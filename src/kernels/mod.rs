@@ -4,6 +4,7 @@
 //! intermediate for the backward pass. Each public function here takes the fast path on Flex, with and without
 //! autodiff, and otherwise its composed twin, which the tests compare it with.
 
+mod adamw;
 mod attention;
 mod cross_entropy;
 mod linear;
@@ -13,6 +14,7 @@ mod op;
 mod rms_norm;
 mod swiglu;
 
+pub use adamw::{AdamWStep, adamw};
 pub use attention::{AttentionPass, AttentionShape, LayerCache, cached_attention, causal_attention};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
 pub use linear::{Branch, linear, linear_backward, lora_linear, trained_linear, weight_gradient, widens_bf16};

@@ -11,11 +11,12 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
+use super::manifest;
 use super::state::{STATE_FILE, TrainerState};
 use super::trained::Trained;
 use crate::bad_input;
 use crate::error::OrBadInput;
-use crate::files::{read_input, remove, write_atomically};
+use crate::files::{TEMPORARY, read_input, remove, sync_folder, write_atomically};
 use crate::weights::adapter::WEIGHTS_FILE;
 use crate::weights::adapter_config::CONFIG_FILE;
 use crate::weights::safetensors::SINGLE_FILE;
@@ -109,16 +110,42 @@ impl Checkpoints {
         self.output_dir.join(format!("checkpoint-{step}"))
     }
 
+    /// The step of a checkpoint's folder.
+    pub fn step_of(folder: &Path) -> Option<usize> {
+        folder.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok()
+    }
+
     /// Steps of the checkpoints that are there, in order.
     pub fn steps(&self) -> Vec<usize> {
         let Ok(entries) = std::fs::read_dir(&self.output_dir) else {
             return Vec::new();
         };
-        let mut steps: Vec<usize> = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok())
-            .collect();
+        let mut steps: Vec<usize> = entries.filter_map(|entry| Self::step_of(&entry.ok()?.path())).collect();
         steps.sort_unstable();
         steps
+    }
+
+    /// The newest complete checkpoint, and what is wrong with each newer one.
+    pub fn latest_complete(&self) -> (Option<PathBuf>, Vec<String>) {
+        let mut damaged = Vec::new();
+        for path in self.steps().into_iter().rev().map(|step| self.path(step)) {
+            match manifest::problem(&path) {
+                None => return (Some(path), damaged),
+                Some(problem) => damaged.push(format!("{} is damaged or incomplete: {problem}", path.display())),
+            }
+        }
+        (None, damaged)
+    }
+
+    /// Removes what a run that was killed while it saved has left.
+    pub fn remove_partial(&self) {
+        let entries = std::fs::read_dir(&self.output_dir).into_iter().flatten().flatten();
+        for entry in entries {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(".checkpoint-") && name.ends_with(".partial") || name.starts_with(TEMPORARY) {
+                let _ = remove(&entry.path()); // it only takes room
+            }
+        }
     }
 
     /// Files at the root that a finished run leaves besides its checkpoints.
@@ -126,9 +153,9 @@ impl Checkpoints {
         [WEIGHTS_FILE, CONFIG_FILE, SINGLE_FILE, STATE_FILE].map(|file| self.output_dir.join(file))
     }
 
-    /// Whether a run's results lie in the folder.
+    /// Whether a run's results lie in the folder: weights, or a checkpoint to go on from.
     pub fn holds_a_run(&self) -> bool {
-        !self.steps().is_empty() || self.root_files().iter().any(|file| file.exists())
+        self.latest_complete().0.is_some() || self.root_files().iter().any(|file| file.exists())
     }
 
     /// Removes a run's results; later checkpoints only, if a step to go on from is given.
@@ -153,8 +180,10 @@ impl Checkpoints {
         write_atomically(&partial.join(OPTIMIZER_FILE), optimizer)?;
         write_atomically(&partial.join(LOOP_FILE), serde_json::to_string_pretty(loop_state)?.as_bytes())?;
         state.write(&partial)?;
+        manifest::write(&partial)?;
         remove(&path).with_context(what)?;
         std::fs::rename(&partial, &path).with_context(what)?;
+        sync_folder(&self.output_dir).with_context(what)?;
         self.prune(state.global_step, state.best_global_step)?;
         Ok(path)
     }
@@ -192,6 +221,9 @@ impl SavedRun {
     pub fn read(folder: &Path) -> Result<Self> {
         if !folder.is_dir() {
             bad_input!("the checkpoint {} does not exist", folder.display());
+        }
+        if let Some(problem) = manifest::problem(folder) {
+            bad_input!("the checkpoint {} is damaged or incomplete: {problem}", folder.display());
         }
         let loop_file = folder.join(LOOP_FILE);
         let loop_state = serde_json::from_str(&read_input(&loop_file)?)

@@ -7,7 +7,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, backend::AutodiffBackend};
 
 /// Scales the gradients so that their norm is at most `max_norm` (0: leaves them) and returns the norm from before,
-/// `[1]`. All on the device: nothing waits for it.
+/// `[1]`. Where the norm is not finite, every gradient becomes NaN, at which the optimizer leaves weights and moments as
+/// they are. All on the device: nothing waits for it.
 pub fn clip_grad_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
     model: &M,
     gradients: &mut GradientsParams,
@@ -16,10 +17,13 @@ pub fn clip_grad_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
     let mut squares = SumOfSquares::<B> { gradients, sum: None };
     model.visit(&mut squares);
     let norm = squares.sum.expect("a training model has gradients").sqrt();
-    if max_norm > 0.0 {
-        let factor = (norm.clone() + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
-        model.visit(&mut Scale::<B> { gradients, factor, backend: PhantomData });
-    }
+    let factor = match max_norm > 0.0 {
+        true => (norm.clone() + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0),
+        false => norm.ones_like(),
+    };
+    let nan_unless_finite = norm.clone() - norm.clone(); // else 0
+    let factor = factor + nan_unless_finite;
+    model.visit(&mut Scale::<B> { gradients, factor, backend: PhantomData });
     norm
 }
 

@@ -8,6 +8,8 @@ pub mod early_stopping;
 pub mod evaluate;
 pub mod learner;
 pub mod loader;
+pub mod lock;
+pub mod manifest;
 pub mod metrics;
 pub mod monitor;
 pub mod optimizer;

@@ -16,15 +16,64 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::arguments::TrainingArguments;
 use crate::bad_input;
+use crate::kernels::{AdamWStep, adamw};
 use crate::weights::safetensors::{SafetensorsFile, narrow};
 
 type Inner<M, B> = OptimizerAdaptor<MatrixDecay, M, B>;
 
-/// AdamW whose weight decay leaves vectors (biases, norms) alone, as transformers' Trainer does.
+/// AdamW whose weight decay leaves vectors (biases, norms) alone, as transformers' Trainer does, and which changes nothing
+/// where the gradient is NaN: no bad number gets into a weight, and the device need not be asked first.
 #[derive(Clone)]
 pub struct MatrixDecay {
+    /// Learning rate and time are those of the step.
+    step: AdamWStep,
     matrices: AdamW,
     vectors: AdamW,
+}
+
+impl MatrixDecay {
+    fn new(args: &TrainingArguments) -> Self {
+        let step = AdamWStep {
+            learning_rate: 0.0,
+            beta_1: args.adam_beta1 as f32,
+            beta_2: args.adam_beta2 as f32,
+            epsilon: args.adam_epsilon as f32,
+            weight_decay: args.weight_decay as f32,
+            time: 0,
+        };
+        let adamw = AdamWConfig::new().with_beta_1(step.beta_1).with_beta_2(step.beta_2).with_epsilon(step.epsilon);
+        Self {
+            step,
+            matrices: adamw.clone().with_weight_decay(step.weight_decay).build(),
+            vectors: adamw.with_weight_decay(0.0).build(),
+        }
+    }
+
+    /// A step composed of burn's operations.
+    fn composed_step<B: Backend, const D: usize>(
+        &self,
+        learning_rate: f64,
+        gradient: Tensor<B, D>,
+        [tensor, first, second]: [Tensor<B, D>; 3],
+        time: usize,
+    ) -> [Tensor<B, D>; 3] {
+        let adamw = if D == 1 { &self.vectors } else { &self.matrices };
+        let bad = gradient.clone().is_nan();
+        let before = AdamWState::new(momentum(time - 1, first.clone(), second.clone()));
+        let (new, state) = adamw.step(learning_rate, tensor.clone(), gradient, Some(before));
+        let AdaptiveMomentumState { moment_1, moment_2, .. } = state.expect("a step leaves a state").momentum;
+        [new.mask_where(bad.clone(), tensor), moment_1.mask_where(bad.clone(), first), moment_2.mask_where(bad, second)]
+    }
+}
+
+fn momentum<B: Backend, const D: usize>(
+    time: usize,
+    first: Tensor<B, D>,
+    second: Tensor<B, D>,
+) -> AdaptiveMomentumState<B, D> {
+    let mut momentum = AdaptiveMomentumState::new(time, first, second);
+    momentum.max_moment_2 = None;
+    momentum
 }
 
 impl<B: Backend> SimpleOptimizer<B> for MatrixDecay {
@@ -32,13 +81,20 @@ impl<B: Backend> SimpleOptimizer<B> for MatrixDecay {
 
     fn step<const D: usize>(
         &self,
-        lr: f64,
+        learning_rate: f64,
         tensor: Tensor<B, D>,
         gradient: Tensor<B, D>,
         state: Option<AdamWState<B, D>>,
     ) -> (Tensor<B, D>, Option<AdamWState<B, D>>) {
-        let adamw = if D == 1 { &self.vectors } else { &self.matrices };
-        adamw.step(lr, tensor, gradient, state)
+        let (time, first, second) = match state.map(|state| state.momentum) {
+            Some(momentum) => (momentum.time + 1, momentum.moment_1, momentum.moment_2),
+            None => (1, tensor.zeros_like(), tensor.zeros_like()),
+        };
+        let weight_decay = if D == 1 { 0.0 } else { self.step.weight_decay };
+        let step = AdamWStep { learning_rate, time, weight_decay, ..self.step };
+        let [tensor, first, second] = adamw(step, &gradient, [tensor, first, second])
+            .unwrap_or_else(|before| self.composed_step(learning_rate, gradient, before, time));
+        (tensor, Some(AdamWState::new(momentum(time, first, second))))
     }
 
     fn to_device<const D: usize>(state: AdamWState<B, D>, device: &B::Device) -> AdamWState<B, D> {
@@ -85,15 +141,7 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for SharedAdamW<M
 
 impl<M: AutodiffModule<B>, B: AutodiffBackend> SharedAdamW<M, B> {
     pub fn new(args: &TrainingArguments) -> Self {
-        let adamw = AdamWConfig::new()
-            .with_beta_1(args.adam_beta1 as f32)
-            .with_beta_2(args.adam_beta2 as f32)
-            .with_epsilon(args.adam_epsilon as f32);
-        let optimizer = MatrixDecay {
-            matrices: adamw.clone().with_weight_decay(args.weight_decay as f32).build(),
-            vectors: adamw.with_weight_decay(0.0).build(),
-        };
-        Self(Arc::new(Mutex::new(OptimizerAdaptor::from(optimizer))))
+        Self(Arc::new(Mutex::new(OptimizerAdaptor::from(MatrixDecay::new(args)))))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<M, B>> {
@@ -191,9 +239,8 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> ModuleVisitor<B> for Loading<'_, 
         let shape = param.dims();
         match (self.moment(&first, shape), self.moment(&second, shape), self.step(&step)) {
             (Some(moment_1), Some(moment_2), Some(time)) => {
-                let mut momentum = AdaptiveMomentumState::new(time, moment_1, moment_2);
-                momentum.max_moment_2 = None;
-                self.records.insert(param.id, AdaptorRecord::from_state(AdamWState::new(momentum)));
+                let state = AdamWState::new(momentum(time, moment_1, moment_2));
+                self.records.insert(param.id, AdaptorRecord::from_state(state));
             }
             (None, _, _) => self.damaged.push(first),
             (_, None, _) => self.damaged.push(second),

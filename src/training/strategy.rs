@@ -94,6 +94,8 @@ struct Run<'a, B: AutodiffBackend> {
     /// Sum of the losses since the last log entry, on the device until the entry is written.
     loss_since_log: Tensor<B::InnerBackend, 1>,
     steps_since_log: usize,
+    /// Steps whose figures were not looked at yet.
+    unread: Vec<Unread<B>>,
     last_saved: Option<usize>,
     /// The last step's evaluation is due, but was not finished.
     evaluation_pending: bool,
@@ -121,19 +123,40 @@ impl Due {
     }
 }
 
-/// Stops a run whose numbers are none, before they are saved.
-fn check_finite(figures: &TrainFigures, step: usize) -> Result<()> {
-    let TrainFigures { loss, grad_norm, .. } = figures;
-    if !loss.is_finite() || !grad_norm.is_finite() {
-        bail!("{}", diverged(&format!("the loss is {loss} and the gradient norm {grad_norm}"), step));
+/// A step's figures, on the device until they are needed.
+struct Unread<B: AutodiffBackend> {
+    step: usize,
+    /// Places of its rows in the training set.
+    rows: Vec<usize>,
+    /// `[1]`
+    loss: Tensor<B::InnerBackend, 1>,
+    /// `[1]`
+    grad_norm: Tensor<B::InnerBackend, 1>,
+}
+
+/// Stops a run whose numbers are none, before anything more is saved: the optimizer made nothing of them.
+fn check_finite<B: AutodiffBackend>(unread: &[Unread<B>]) -> Result<()> {
+    if unread.is_empty() {
+        return Ok(());
+    }
+    let figures = unread.iter().flat_map(|unread| [unread.loss.clone(), unread.grad_norm.clone()]).collect();
+    let figures: Vec<f64> = Tensor::cat(figures, 0).into_data().iter::<f64>().collect();
+    let bad =
+        unread.iter().zip(figures.chunks(2)).find(|(_, figures)| !figures.iter().all(|figure| figure.is_finite()));
+    if let Some((Unread { step, rows, .. }, figures)) = bad {
+        let mut rows: Vec<usize> = rows.iter().map(|row| row + 1).collect();
+        rows.sort_unstable();
+        let rows = rows.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let what = format!("the loss is {} and the gradient norm {}", figures[0], figures[1]);
+        bail!("{}\nThat step was not made. Its rows in train_file: {rows}", diverged(&what, *step));
     }
     Ok(())
 }
 
 fn diverged(what: &str, step: usize) -> String {
     format!(
-        "{what} at step {step}: training has diverged. The last checkpoint is intact, nothing was saved since; lower \
-         training.learning_rate or raise training.warmup_steps"
+        "{what} at step {step}: training has diverged. The last checkpoint is intact; lower training.learning_rate or raise \
+         training.warmup_steps"
     )
 }
 
@@ -184,6 +207,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             state,
             loss_since_log: Tensor::from_floats([loop_state.loss_since_log], &device),
             steps_since_log: loop_state.steps_since_log,
+            unread: Vec::new(),
             speed: Speed::default(),
         }
     }
@@ -203,7 +227,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             && let Some(window) = windows.next()
         {
             let started = Instant::now();
-            let label_count = window.label_count;
+            let (label_count, rows) = (window.label_count, window.rows.clone());
             let output = self.learner.train_step(window);
             let mut gradients = output.grads;
             if self.state.global_step == 0 {
@@ -213,7 +237,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             let grad_norm = clip_grad_norm(&model, &mut gradients, self.strategy.args.max_grad_norm);
             self.learner.lr_step();
             self.learner.optimizer_step(gradients);
-            self.count_step(output.item);
+            self.count_step(output.item, rows, &grad_norm);
             if self.due().any() || self.speed.steps < UNTIMED_STEPS {
                 B::sync(&model.device())?; // so that the time is training's own
             }
@@ -249,7 +273,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             if due.log {
                 self.log(&figures);
             }
-            check_finite(&figures, self.state.global_step)?; // before anything is saved
+            check_finite(&std::mem::take(&mut self.unread))?; // before anything is saved
         }
         let (mut new_best, mut stop_early) = (false, false);
         self.evaluation_pending = due.evaluate;
@@ -286,12 +310,18 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         Ok(())
     }
 
-    fn count_step(&mut self, item: TrainItem<B::InnerBackend>) {
-        if let TrainItem::Step(loss) = item {
-            self.loss_since_log = self.loss_since_log.clone() + loss;
-        }
+    fn count_step(
+        &mut self,
+        item: TrainItem<B::InnerBackend>,
+        rows: Vec<usize>,
+        grad_norm: &Tensor<B::InnerBackend, 1>,
+    ) {
         self.steps_since_log += 1;
         self.state.global_step += 1;
+        if let TrainItem::Step(loss) = item {
+            self.loss_since_log = self.loss_since_log.clone() + loss.clone();
+            self.unread.push(Unread { step: self.state.global_step, rows, loss, grad_norm: grad_norm.clone() });
+        }
         self.state.epoch = self.strategy.plan.epoch_after(self.state.global_step);
         self.strategy.monitor.phase(Phase::Training { step: self.state.global_step });
     }
@@ -411,8 +441,12 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             evaluation_pending: self.evaluation_pending,
             fingerprint: self.strategy.start.loop_state.fingerprint.clone(),
         };
+        let trained = self.trained();
+        if !trained.is_finite() {
+            bail!("{}", diverged("a weight is not finite", self.state.global_step));
+        }
         self.saver.begin(Snapshot {
-            trained: self.trained(),
+            trained,
             optimizer: self.strategy.optimizer.to_file(&self.learner.model())?,
             state: self.state.clone(),
             loop_state,

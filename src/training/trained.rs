@@ -45,6 +45,15 @@ impl Trainee {
 }
 
 impl Trained {
+    /// Whether every weight is a number.
+    pub fn is_finite(&self) -> bool {
+        let all_finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        match self {
+            Self::Adapter(adapter) => adapter.weights.values().all(|w| all_finite(&w.a) && all_finite(&w.b)),
+            Self::Model(weights) => weights.tensors.values().all(|tensor| all_finite(&tensor.values)),
+        }
+    }
+
     /// Writes the weights as they are, in f32.
     pub fn write_checkpoint(&self, folder: &Path) -> Result<()> {
         match self {

@@ -14,6 +14,7 @@ use super::checkpoint::{Checkpoints, LoopState, SavedRun};
 use super::evaluate::EvalMetrics;
 use super::learner::Components;
 use super::loader::{EvaluationLoader, WindowLoader};
+use super::manifest;
 use super::metrics::{Figure, TrainFigures, name};
 use super::monitor::Monitor;
 use super::optimizer::SharedAdamW;
@@ -74,6 +75,8 @@ pub struct Start {
     pub trained: StartWeights,
     /// The rest of its state, when it resumes.
     pub saved: Option<SavedRun>,
+    /// Whether to resume although the config, the data or the base has changed.
+    pub accepts_changes: bool,
 }
 
 /// The weights to begin with.
@@ -86,28 +89,42 @@ pub enum StartWeights {
 impl Start {
     /// A new run that trains an adapter.
     pub fn fresh(adapter: Adapter) -> Self {
-        Self { trained: StartWeights::Adapter(adapter), saved: None }
+        Self { trained: StartWeights::Adapter(adapter), saved: None, accepts_changes: false }
     }
 
     /// Goes on with the adapter of a checkpoint.
     pub fn resumed(saved: SavedRun) -> Result<Self> {
-        Ok(Self { trained: StartWeights::Adapter(Adapter::read(&saved.folder)?), saved: Some(saved) })
+        let trained = StartWeights::Adapter(Adapter::read(&saved.folder)?);
+        Ok(Self { trained, saved: Some(saved), accepts_changes: false })
     }
 }
 
-/// What a run rests on: a resumed one must rest on the same. Paths may change, contents not.
-pub fn fingerprint(args: &TrainingArguments, rows: &[EncodedRow], base: String) -> BTreeMap<String, String> {
-    let ids = rows.iter().flat_map(|row| row.input_ids.iter().map(|id| *id as u64).chain([row.labelled.start as u64]));
-    [
+/// Keys of the `training` section that a resumed run may change: paths, logging, and what to keep.
+const MAY_CHANGE: [&str; 6] =
+    ["output_dir", "logging_dir", "logging_steps", "report_to", "resume_from_checkpoint", "save_total_limit"];
+
+/// What a run rests on: a resumed one must rest on the same.
+fn fingerprint(
+    args: &TrainingArguments,
+    lora_dropout: f64,
+    data: &TrainingData,
+    base: String,
+) -> BTreeMap<String, String> {
+    let rows = |rows: &[EncodedRow]| {
+        let ids =
+            rows.iter().flat_map(|row| row.input_ids.iter().map(|id| *id as u64).chain([row.labelled.start as u64]));
+        format!("{} with hash {:016x}", rows.len(), hash(ids))
+    };
+    let parts = [
         ("the base model", base),
-        ("the training rows", format!("{} with hash {:016x}", rows.len(), hash(ids))),
-        ("training.per_device_train_batch_size", args.per_device_train_batch_size.to_string()),
-        ("training.gradient_accumulation_steps", args.gradient_accumulation_steps.to_string()),
-        ("training.seed", args.seed.to_string()),
-        ("training.shuffle", args.shuffle.to_string()),
-    ]
-    .map(|(name, value)| (name.to_string(), value))
-    .into()
+        ("the training rows", rows(&data.train)),
+        ("the validation rows", rows(&data.eval)),
+        ("lora.lora_dropout", lora_dropout.to_string()),
+    ];
+    let keys = serde_json::to_value(args).expect("the arguments serialise");
+    let keys = keys.as_object().into_iter().flatten().filter(|(key, _)| !MAY_CHANGE.contains(&key.as_str()));
+    let keys = keys.map(|(key, value)| (format!("training.{key}"), value.to_string()));
+    parts.into_iter().map(|(name, value)| (name.to_string(), value)).chain(keys).collect()
 }
 
 /// Makes sure that a resumed run's best checkpoint lies in its `output_dir`, whence it is loaded at the end.
@@ -118,7 +135,7 @@ fn bring_best(state: &mut TrainerState, resumed: &Path, output_dir: &Path, monit
     let wanted = Checkpoints::of(output_dir).path(best);
     let sibling = Checkpoints::of(resumed.parent().unwrap_or(Path::new(""))).path(best);
     let recorded = state.best_model_checkpoint.clone().map(PathBuf::from);
-    let found = [Some(sibling), recorded].into_iter().flatten().find(|folder| folder.is_dir());
+    let found = [Some(sibling), recorded].into_iter().flatten().find(|folder| manifest::problem(folder).is_none());
     match found {
         Some(found) => {
             if !is_same_folder(&wanted, &found) {
@@ -130,7 +147,7 @@ fn bring_best(state: &mut TrainerState, resumed: &Path, output_dir: &Path, monit
         }
         None => {
             monitor.note(format!(
-                "the best checkpoint so far (step {best}) is not there any more: the best is searched from here on"
+                "the best checkpoint so far (step {best}) is damaged or not there any more: the best is searched from here on"
             ));
             (state.best_global_step, state.best_metric, state.best_model_checkpoint) = (None, None, None);
         }
@@ -168,7 +185,7 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     base_fingerprint: String,
     surroundings: Surroundings<R>,
 ) -> Result<TrainReport> {
-    let fingerprint = fingerprint(args, &data.train, base_fingerprint);
+    let fingerprint = fingerprint(args, lora_dropout, &data, base_fingerprint);
     let plan = Arc::new(batch_plan(args, data.train.len(), surroundings.pass_defaults));
     let device = model.device();
     let (trainee, mut model) = match &start.trained {
@@ -187,18 +204,22 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
         }
         Some(saved) => {
             let differences = saved.loop_state.differences(&fingerprint);
-            if !differences.is_empty() {
+            if !differences.is_empty() && !start.accepts_changes {
                 bad_input!(
-                    "{} cannot be resumed with this config, which describes another run:\n  {}",
+                    "{} cannot be resumed with this config, which describes another run:\n  {}\nTo go on all the same: \
+                     --accept-changes",
                     saved.folder.display(),
                     differences.join("\n  ")
                 );
+            }
+            for difference in differences {
+                surroundings.monitor.note(format!("going on although {difference}"));
             }
             optimizer.load(&saved.optimizer_file(), &model, saved.state.global_step, &device)?;
             let mut state = saved.state.clone();
             state.max_steps = plan.total_steps();
             bring_best(&mut state, &saved.folder, &args.output_dir, surroundings.monitor.as_ref())?;
-            RunState { state, loop_state: saved.loop_state.clone() }
+            RunState { state, loop_state: LoopState { fingerprint, ..saved.loop_state.clone() } }
         }
     };
     let first_step = run.state.global_step;
@@ -265,10 +286,4 @@ fn finish(mut outcome: Outcome, trainee: &Trainee, args: &TrainingArguments) -> 
         outcome.state.write(output_dir)?;
     }
     Ok(TrainReport { outcome, output_dir: output_dir.clone() })
-}
-
-/// The newest checkpoint in a folder.
-pub fn latest_checkpoint(output_dir: &Path) -> Option<PathBuf> {
-    let checkpoints = Checkpoints::of(output_dir);
-    checkpoints.steps().last().map(|step| checkpoints.path(*step))
 }

@@ -57,7 +57,11 @@ fn run<B: AutodiffBackend>(args: &TrainingArguments, saved: Option<SavedRun>) ->
         Some(saved) => ModelFolder::open(&saved.folder).unwrap().load_trained(&B::Device::default()),
         None => model::<B>(),
     };
-    let start = Start { trained: StartWeights::InModel(Arc::new(ModelFormat::of(&folder()).unwrap())), saved };
+    let start = Start {
+        trained: StartWeights::InModel(Arc::new(ModelFormat::of(&folder()).unwrap())),
+        saved,
+        accepts_changes: false,
+    };
     let data = TrainingData { train: Arc::new(golden_rows("train")), eval: golden_rows("eval") };
     train::<B, _>(model, start, 0.0, args, data, "tiny".into(), unwatched()).unwrap()
 }

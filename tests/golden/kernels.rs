@@ -1,8 +1,9 @@
 //! The fast CPU kernels against their composed twins, values and gradients.
 
 use burn::backend::{Autodiff, Flex};
+use burn::optim::{AdamWConfig, SimpleOptimizer};
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use qwen_lora::kernels::{self, AttentionPass, AttentionShape, Branch, composed};
+use qwen_lora::kernels::{self, AdamWStep, AttentionPass, AttentionShape, Branch, composed};
 use qwen_lora::model::kv_cache::Past;
 use qwen_lora::model::rotary::RotaryEmbedding;
 use qwen_lora::model::{Group, KvCache, LoraDropout};
@@ -80,6 +81,33 @@ fn trained_layers_equal_their_twins() {
     );
     let inputs = || [matrix(5, 24, 1.0, 1), matrix(40, 24, 1.0, 2)];
     assert_twins(inputs(), |[x, w]| kernels::trained_linear(x, w, None), |[x, w]| composed::linear(x, &w, None));
+}
+
+/// Several steps, with and without weight decay, against burn's AdamW; and none at a gradient that is no number.
+#[test]
+fn adamw_equals_its_twin() {
+    type Inner = Flex;
+    let vector =
+        |values: Vec<f32>| Tensor::<Inner, 1>::from_data(TensorData::from(values.as_slice()), &Default::default());
+    for weight_decay in [0.0, 0.1] {
+        let step = AdamWStep { learning_rate: 3e-3, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay, time: 0 };
+        let twin = AdamWConfig::new().with_beta_2(0.95).with_epsilon(1e-8).with_weight_decay(weight_decay).build();
+        let start = vector(numbers(50_000, 1.0, 1));
+        let mut fast = [start.clone(), start.zeros_like(), start.zeros_like()];
+        let (mut slow, mut state) = (start, None);
+        for time in 1..=3 {
+            let gradient = vector(numbers(50_000, 0.1, time + 1));
+            fast = kernels::adamw(AdamWStep { time, ..step }, &gradient, fast).expect("Flex has the fast path");
+            (slow, state) = SimpleOptimizer::step(&twin, 3e-3, slow, gradient, state);
+        }
+        let state = state.unwrap().momentum;
+        for (fast, slow) in fast.clone().into_iter().zip([slow, state.moment_1, state.moment_2]) {
+            assert!(max_difference(&values(fast), &values(slow)) < 1e-7);
+        }
+        let bad = vector(vec![f32::NAN; 50_000]);
+        let unchanged = kernels::adamw(AdamWStep { time: 4, ..step }, &bad, fast.clone()).unwrap();
+        assert_eq!(unchanged.map(values), fast.map(values));
+    }
 }
 
 #[test]

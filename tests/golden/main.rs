@@ -47,6 +47,7 @@ on_each_backend!(
     training::layers_computed_again_give_the_same_gradients,
     training::evaluation_does_not_depend_on_the_batch_size,
     training::a_resumed_run_equals_an_uninterrupted_one,
+    training::a_step_without_finite_gradients_is_not_made,
     training::early_stopping_keeps_the_best_adapter,
     full::twenty_steps_on_all_parameters_follow_sft_trainer,
     full::gradients_of_all_parameters_survive_computing_layers_again,

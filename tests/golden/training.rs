@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use burn::backend::{Autodiff, Flex};
-use burn::module::Module;
-use burn::tensor::DType;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{DType, Tensor};
 use burn::train::{Interrupter, TrainStep};
 use qwen_lora::data::batching::{MicroBatch, Passes, Window, evaluation_batches};
 use qwen_lora::data::encode::{EncodeOptions, EncodedRow, encode};
@@ -16,14 +17,15 @@ use qwen_lora::model::Qwen2ForCausalLm;
 use qwen_lora::training::TrainingArguments;
 use qwen_lora::training::arguments::{BestMetric, IntervalStrategy, MicroBatching, PassDefaults};
 use qwen_lora::training::checkpoint::{Checkpoints, SavedRun};
+use qwen_lora::training::clipping::clip_grad_norm;
 use qwen_lora::training::evaluate::evaluate;
+use qwen_lora::training::manifest;
 use qwen_lora::training::metrics::{IntoScalarF64, TrainItem};
 use qwen_lora::training::monitor::{Monitor, NoRenderer, Phase, Unwatched};
+use qwen_lora::training::optimizer::SharedAdamW;
 use qwen_lora::training::state::{LogEntry, TrainerState};
 use qwen_lora::training::trained::Trained;
-use qwen_lora::training::trainer::{
-    Start, Surroundings, TrainReport, TrainingData, batch_plan, latest_checkpoint, train,
-};
+use qwen_lora::training::trainer::{Start, Surroundings, TrainReport, TrainingData, batch_plan, train};
 use qwen_lora::weights::adapter::Adapter;
 use qwen_lora::weights::model::ModelFolder;
 use rand::seq::SliceRandom;
@@ -79,6 +81,10 @@ fn adapter_of(report: &TrainReport) -> Adapter {
     }
 }
 
+fn latest_checkpoint(output_dir: &Path) -> Option<PathBuf> {
+    Checkpoints::of(output_dir).latest_complete().0
+}
+
 fn resumed(checkpoint: &Path) -> Start {
     Start::resumed(SavedRun::read(checkpoint).unwrap()).unwrap()
 }
@@ -119,7 +125,8 @@ pub fn window(rows: &[EncodedRow], passes: Passes) -> Window {
     let rows: Vec<(u64, &EncodedRow)> = rows.iter().enumerate().map(|(i, row)| (i as u64, row)).collect();
     let micro_batches = passes.split(&rows);
     let label_count = micro_batches.iter().map(MicroBatch::label_count).sum();
-    Window { seed: 42, step: 0, micro_batches, label_count }
+    let rows = (0..rows.len()).collect();
+    Window { seed: 42, step: 0, rows, micro_batches, label_count }
 }
 
 /// Loss and gradients of one optimizer step, the gradients in the model's order.
@@ -420,31 +427,77 @@ fn an_evaluation_cut_short_is_made_up_for() {
     }
 }
 
-/// Numbers that are none are never saved, whatever the intervals of logging, evaluating and saving.
+/// Numbers that are none are never saved, whatever the intervals of logging, evaluating and saving. Those of a training
+/// step come with its rows.
 #[test]
 fn a_diverged_run_stops_before_it_saves() {
     type B = Autodiff<Flex>;
-    let folder = tempfile::tempdir().unwrap();
-    let args = TrainingArguments {
-        learning_rate: 1e38,
-        warmup_steps: 3,
-        logging_steps: 50,
-        eval_steps: 2,
-        save_steps: 2,
-        ..arguments(folder.path())
+    for (evaluation_strategy, learning_rate, save_steps, named) in [
+        (IntervalStrategy::Steps, 1e38, 2, "the validation loss is"),
+        (IntervalStrategy::No, 1e39, 2, "a weight is not finite"),
+        (
+            IntervalStrategy::No,
+            1e38,
+            7,
+            "That step was not made. Its rows in train_file: 17, 18, 19, 20, 21, 22, 23, 24",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let args = TrainingArguments {
+            learning_rate,
+            warmup_steps: 3,
+            logging_steps: 50,
+            evaluation_strategy,
+            eval_steps: 2,
+            save_steps,
+            ..arguments(folder.path())
+        };
+        let data = TrainingData { train: Arc::new(golden_rows("train")), eval: golden_rows("eval") };
+        let result = train::<B, _>(base(), fresh(), 0.0, &args, data, "tiny".into(), unwatched());
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("training has diverged") && error.contains(named), "{error}");
+        for step in Checkpoints::of(&args.output_dir).steps() {
+            let saved = Adapter::read(&args.output_dir.join(format!("checkpoint-{step}"))).unwrap();
+            assert!(Trained::Adapter(saved).is_finite());
+        }
+    }
+}
+
+/// One step's gradients overflow: that step is not made, and the run stops at the next log with its number and rows.
+pub fn a_step_without_finite_gradients_is_not_made<B: AutodiffBackend>() {
+    let model = with_adapter::<B>("adapter_init");
+    let args = TrainingArguments { learning_rate: 0.1, weight_decay: 0.1, ..TrainingArguments::default() };
+    let mut optimizer = SharedAdamW::new(&args);
+    let weights = |model: &Qwen2ForCausalLm<B>| Adapter::extract(model, adapter("adapter_init").config).weights;
+    let gradients = |scale: f64| {
+        let window = window(&golden_rows("train")[..4], Passes::Rows(4));
+        let mut gradients = TrainStep::step(&model, window).grads;
+        let mut visitor = Scaled::<B> { gradients: &mut gradients, scale, backend: std::marker::PhantomData };
+        model.visit(&mut visitor);
+        clip_grad_norm(&model, &mut gradients, 1.0);
+        gradients
     };
-    let data = TrainingData { train: Arc::new(golden_rows("train")), eval: golden_rows("eval") };
-    let error = train::<B, _>(base(), fresh(), 0.0, &args, data, "tiny".into(), unwatched()).unwrap_err().to_string();
-    assert!(error.contains("training has diverged"), "{error}");
-    for step in (Checkpoints { output_dir: args.output_dir.clone(), save_total_limit: None }).steps() {
-        let saved = SavedRun::read(&args.output_dir.join(format!("checkpoint-{step}"))).unwrap();
-        assert!(
-            Adapter::read(&saved.folder).unwrap().weights.values().all(|w| w
-                .a
-                .iter()
-                .chain(&w.b)
-                .all(|v| v.is_finite()))
-        );
+    // The largest values become infinite, the others stay finite: all are masked.
+    let unchanged = optimizer.step(0.1, model.clone(), gradients(1e42));
+    assert_eq!(weights(&unchanged), weights(&model));
+    let changed = optimizer.step(0.1, unchanged, gradients(1.0));
+    assert_ne!(weights(&changed), weights(&model));
+    let again = optimizer.step(0.1, changed.clone(), gradients(f64::NAN));
+    assert_eq!(weights(&again), weights(&changed));
+}
+
+struct Scaled<'a, B: AutodiffBackend> {
+    gradients: &'a mut GradientsParams,
+    scale: f64,
+    backend: std::marker::PhantomData<B>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Scaled<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let gradient = self.gradients.remove::<B::InnerBackend, D>(param.id).unwrap();
+        // In two goes: the factor alone would not fit an f32.
+        let root = self.scale.sqrt();
+        self.gradients.register(param.id, gradient.mul_scalar(root).mul_scalar(root));
     }
 }
 
@@ -466,9 +519,13 @@ fn a_run_with_other_data_or_settings_is_not_resumed() {
     refused(args.clone(), golden_rows("train")[1..].to_vec(), "the training rows");
     let optimizer = args.output_dir.join("checkpoint-10/optimizer.safetensors");
     std::fs::copy(args.output_dir.join("checkpoint-20/optimizer.safetensors"), &optimizer).unwrap();
+    let checkpoint = args.output_dir.join("checkpoint-10");
+    assert!(SavedRun::read(&checkpoint).unwrap_err().to_string().contains("optimizer.safetensors is not what was"));
+    manifest::write(&checkpoint).unwrap();
     refused(args.clone(), golden_rows("train"), "optimizer.safetensors");
     let empty: Vec<(String, safetensors::tensor::TensorView)> = Vec::new();
     std::fs::write(&optimizer, safetensors::serialize(empty, None).unwrap()).unwrap();
+    manifest::write(&checkpoint).unwrap();
     refused(args, golden_rows("train"), "missing or damaged");
 }
 
