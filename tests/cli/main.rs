@@ -3,6 +3,7 @@
 mod commands;
 mod data;
 mod errors;
+mod faults;
 mod hub;
 mod resume;
 mod support;

@@ -1,0 +1,158 @@
+//! Faults injected into real processes: nothing that counts is lost, and the error is one clear line.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use qwen_lora::training::checkpoint::Checkpoints;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::support::Workspace;
+
+const RESUME: [&str; 2] = ["--set", "training.resume_from_checkpoint=true"];
+
+/// With dropout, shuffling, epochs of 8 steps, and early stopping that counts but never stops.
+const LONG: [&str; 12] = [
+    "--set",
+    "training.max_steps=300",
+    "--set",
+    "training.eval_steps=6",
+    "--set",
+    "training.save_steps=2",
+    "--set",
+    "training.early_stopping_patience=40",
+    "--set",
+    "training.early_stopping_threshold=0.05",
+    "--answers",
+    "0",
+];
+
+fn start(workspace: &Workspace, arguments: &[&str]) -> Child {
+    let mut command = workspace.command("train");
+    command.args(LONG).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Killed at 20 moments, most of them while a checkpoint is written, a run ends as if nothing had happened.
+#[test]
+fn a_run_that_is_killed_again_and_again_ends_like_one_that_is_not() {
+    let whole = Workspace::new();
+    let started = Instant::now();
+    let ran = whole.run("train", &LONG);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let duration = started.elapsed();
+
+    let victim = Workspace::new();
+    let mut rng = ChaCha8Rng::seed_from_u64(20);
+    let checkpoints = Checkpoints::of(&victim.file("out"));
+    let (mut kills, mut resumed_at) = (0, Vec::new());
+    while kills < 20 {
+        let mut child = start(&victim, &RESUME);
+        // Long enough to load the model and make some steps, short enough not to be done before the last kill.
+        std::thread::sleep(duration.mul_f64(rng.random_range(0.015..0.05)));
+        child.kill().unwrap();
+        let ended = child.wait_with_output().unwrap();
+        assert!(!ended.status.success(), "the run was over before it was killed often enough");
+        kills += 1;
+        let (latest, damaged) = checkpoints.latest_complete();
+        assert_eq!(damaged, [] as [String; 0], "a half-written checkpoint bears a checkpoint's name");
+        resumed_at.extend(latest.and_then(|path| Checkpoints::step_of(&path)));
+    }
+    assert!(resumed_at.is_sorted() && *resumed_at.last().expect("there are checkpoints") > 2, "{resumed_at:?}");
+    let ran = victim.run("train", &[&LONG[..], &RESUME].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(victim.adapter_bytes(), whole.adapter_bytes());
+    assert_eq!(victim.json("out/trainer_state.json"), whole.json("out/trainer_state.json"));
+    let left: Vec<String> = std::fs::read_dir(victim.file("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".partial") || name.starts_with(".tmp-"))
+        .collect();
+    assert_eq!(left, [] as [String; 0]);
+}
+
+/// The newest checkpoint has lost bytes, or has other ones: the one before it is used, and the run says so.
+#[test]
+fn a_damaged_newest_checkpoint_is_passed_over() {
+    type Damage = fn(&Workspace);
+    let damages: [(&str, Damage); 4] = [
+        ("adapter_model.safetensors", |w| {
+            let path = w.file("out/checkpoint-8/adapter_model.safetensors");
+            let mut bytes = std::fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        }),
+        ("optimizer.safetensors", |w| {
+            let file = std::fs::File::options().write(true).open(w.file("out/checkpoint-8/optimizer.safetensors"));
+            file.unwrap().set_len(100).unwrap();
+        }),
+        ("loop_state.json", |w| std::fs::remove_file(w.file("out/checkpoint-8/loop_state.json")).unwrap()),
+        ("manifest.json", |w| std::fs::write(w.file("out/checkpoint-8/manifest.json"), "{").unwrap()),
+    ];
+    let whole = Workspace::new().trained();
+    for (named, damage) in damages {
+        let workspace = Workspace::new();
+        let keep = ["--set", "training.save_total_limit=null"];
+        assert_eq!(workspace.run("train", &keep).code, Some(0));
+        for path in ["checkpoint-12", "adapter_model.safetensors", "adapter_config.json", "trainer_state.json"] {
+            let path = workspace.file("out").join(path);
+            let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        }
+        damage(&workspace);
+        let ran = workspace.run("train", &[&keep[..], &RESUME].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("checkpoint-8 is damaged or incomplete") && ran.stderr.contains(named),
+            "{}",
+            ran.stderr
+        );
+        assert!(ran.stderr.contains("resuming from out/checkpoint-4"), "{}", ran.stderr);
+        assert_eq!(workspace.adapter_bytes(), whole.adapter_bytes());
+        // Asked for by name, it is refused.
+        damage(&workspace);
+        let named = ["--set", "training.resume_from_checkpoint=out/checkpoint-8"];
+        workspace.run("train", &named).refuses(2, &["out/checkpoint-8 is damaged or incomplete"]);
+    }
+}
+
+#[test]
+fn two_runs_do_not_share_an_output_folder() {
+    let workspace = Workspace::new();
+    let mut first = start(&workspace, &[]);
+    while !workspace.file("out/checkpoint-2").is_dir() {
+        assert!(first.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for arguments in [&["--overwrite"][..], &RESUME] {
+        workspace.run("train", arguments).refuses(2, &["another run is writing to training.output_dir out"]);
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // The lock died with its process.
+    let ran = workspace.run("train", &[&LONG[..], &RESUME].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+}
+
+/// A resumed run rests on the same config, data and base, unless told otherwise.
+#[test]
+fn a_changed_run_is_resumed_only_when_told() {
+    let workspace = Workspace::new();
+    let stopped = ["--set", "training.save_total_limit=null"];
+    assert_eq!(workspace.run("train", &stopped).code, Some(0));
+    for (change, named) in [
+        ("training.learning_rate=1e-4", "training.learning_rate was 0.002, is 0.0001"),
+        ("training.max_steps=20", "training.max_steps was 12, is 20"),
+        ("lora.lora_dropout=0.3", "lora.lora_dropout was 0.1, is 0.3"),
+        ("max_length=20", "the training rows was"),
+    ] {
+        let arguments = [&stopped[..], &RESUME, &["--set", change]].concat();
+        workspace.run("train", &arguments).refuses(2, &[named, "--accept-changes"]);
+    }
+    // Paths and logging may change.
+    let moved = ["--set", "training.logging_steps=1", "--set", "training.logging_dir=elsewhere"];
+    assert_eq!(workspace.run("train", &[&stopped[..], &RESUME, &moved].concat()).code, Some(0));
+    let longer = ["--set", "training.max_steps=20", "--accept-changes"];
+    let ran = workspace.run("train", &[&stopped[..], &RESUME, &longer].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("going on although training.max_steps was 12, is 20"), "{}", ran.stderr);
+    assert_eq!(workspace.json("out/trainer_state.json")["global_step"], 20);
+}
