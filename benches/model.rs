@@ -65,6 +65,7 @@ fn main() {
         target_modules: lora.targets().expect("the default names known modules"),
         use_rslora: false,
         base_model_name_or_path: None,
+        record: None,
     };
     let model = Adapter::init(config, &folder.config, 42).attach(model, lora.lora_dropout);
     let passes = TrainingArguments::default().passes(8, PassDefaults::CPU);
@@ -187,7 +188,7 @@ fn rows() -> Vec<EncodedRow> {
         let input_ids: Vec<i32> = (0..tokens).map(|i| ((number * 7919 + i * 104_729) % 151_643) as i32).collect();
         EncodedRow { labelled: 0..input_ids.len() - 1, input_ids }
     };
-    records.iter().enumerate().map(row).collect()
+    records.records.iter().enumerate().map(row).collect()
 }
 
 /// The process's largest resident size so far, in MiB.

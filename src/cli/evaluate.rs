@@ -33,7 +33,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     signals::install()?;
     let config = &session.config;
     let mode = args.mode.mode.map(Mode::from).unwrap_or(config.inference.mode);
-    let choice = ModelChoice::open(config, mode, &session.hub)?;
+    let choice = ModelChoice::open(config, mode, &session.hub, args.mode.allow_mismatch)?;
     let data = encode::encode(
         &jsonl::read(&config.eval_file)?,
         &choice.tokenizer,

@@ -42,7 +42,7 @@ pub fn run(args: InferArgs) -> Result<()> {
         bad_input!("--question must not be empty");
     }
     let mode = args.mode.mode.map(Mode::from).unwrap_or(config.inference.mode);
-    let choice = ModelChoice::open(config, mode, &session.hub)?;
+    let choice = ModelChoice::open(config, mode, &session.hub, args.mode.allow_mismatch)?;
     let generation = choice.generation(&config.inference)?;
     session.announce(&choice);
     warn_about_ignored_sampling(&session, &generation);

@@ -72,6 +72,9 @@ struct ModeArgs {
     /// Which weights: the base, the base with the adapter, or the merged model [default: inference.mode]
     #[arg(long)]
     mode: Option<ModeChoice>,
+    /// Use an adapter although it was trained on other weights or with another template
+    #[arg(long)]
+    allow_mismatch: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use burn::train::Interrupter;
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::{dashboard, output};
 
@@ -20,6 +21,9 @@ struct Training {
 
 /// Installs the handler. Until training begins, a signal ends the program at once.
 pub fn install() -> Result<()> {
+    // Else a write beyond the file size limit would end the process instead of failing.
+    // SAFETY: no handler runs; ignoring is all that is asked for.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.context("cannot ignore SIGXFSZ")?;
     ctrlc::set_handler(handle).context("cannot install the signal handler")
 }
 

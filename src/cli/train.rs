@@ -23,6 +23,7 @@ use crate::data::check::{self, DataFile};
 use crate::data::encode;
 use crate::data::encode::EncodedRows;
 use crate::data::jsonl::{self, Record, Rows};
+use crate::data::template;
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
 use crate::error::{BadInput, Interrupted};
 use crate::files::{copy_into, is_same_folder};
@@ -36,6 +37,7 @@ use crate::training::trained::Trained;
 use crate::training::trainer::{Start, StartWeights, Surroundings, TrainReport, TrainingData, batch_plan, train};
 use crate::weights::adapter::Adapter;
 use crate::weights::adapter_config::{AdapterConfig, CONFIG_FILE as ADAPTER_CONFIG};
+use crate::weights::adapter_record::AdapterRecord;
 use crate::weights::generation_config::ModelGenerationConfig;
 use crate::weights::hub;
 use crate::weights::model::ModelFolder;
@@ -80,7 +82,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let eval_rows = rows(&eval_records, &config.eval_file)?;
     let test_records = test_records(config, args.answers)?;
     describe_data(&session, &train_rows, &eval_rows);
-    let start = start(&session, &base, saved, args.accept_changes)?;
+    let start = start(&session, &base, &tokenizer, saved, args.accept_changes)?;
     let old_run = refuse_to_overwrite(&config.training, &start, args.overwrite)?;
 
     let device = session.select_device();
@@ -170,10 +172,18 @@ fn describe_data(session: &Session, train: &EncodedRows, eval: &EncodedRows) {
 }
 
 /// What to begin with. Checked against the model before any weight is loaded.
-fn start(session: &Session, base: &ModelFolder, saved: Option<SavedRun>, accepts_changes: bool) -> Result<Start> {
+fn start(
+    session: &Session,
+    base: &ModelFolder,
+    tokenizer: &Tokenizer,
+    saved: Option<SavedRun>,
+    accepts_changes: bool,
+) -> Result<Start> {
     let config = &session.config;
     let trained = match &config.lora {
-        Some(lora) => StartWeights::Adapter(start_adapter(config, lora, base, saved.as_ref())?),
+        Some(lora) => {
+            StartWeights::Adapter(start_adapter(config, lora, base, tokenizer, saved.as_ref(), accepts_changes)?)
+        }
         None => {
             if is_same_folder(&config.training.output_dir, &base.path) {
                 bad_input!(
@@ -198,7 +208,9 @@ fn start_adapter(
     config: &RunConfig,
     lora: &LoraConfig,
     base: &ModelFolder,
+    tokenizer: &Tokenizer,
     saved: Option<&SavedRun>,
+    accepts_changes: bool,
 ) -> Result<Adapter> {
     let targets = lora.targets().expect("the config was validated");
     let (mut adapter, which) = match (saved, &lora.init_adapter) {
@@ -212,6 +224,7 @@ fn start_adapter(
                 target_modules: targets.clone(),
                 use_rslora: false,
                 base_model_name_or_path: None,
+                record: None,
             };
             (Adapter::init(fresh, &base.config, config.training.seed), "the config's adapter")
         }
@@ -220,7 +233,15 @@ fn start_adapter(
         bad_input!("{which} is not the config's kind of adapter: {difference}");
     }
     adapter.check_fits(&base.config)?;
+    let record =
+        AdapterRecord { base_weights: base.fingerprint(), template: template::description(&tokenizer.eos_token) };
+    // A resumed run compares more than that.
+    let differences = adapter.config.record.iter().flat_map(|trained| trained.differences(&record)).collect::<Vec<_>>();
+    if saved.is_none() && !differences.is_empty() && !accepts_changes {
+        bad_input!("{which}: {}. To go on all the same: --accept-changes", differences.join("; "));
+    }
     adapter.config.base_model_name_or_path = Some(config.model_name.clone());
+    adapter.config.record = Some(record);
     Ok(adapter)
 }
 

@@ -12,11 +12,13 @@ use super::chat::{InferenceConfig, Mode};
 use super::generation::GenerationConfig;
 use crate::bad_input;
 use crate::config::RunConfig;
+use crate::data::template;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::BadInput;
 use crate::model::Qwen2ForCausalLm;
 use crate::weights::adapter::Adapter;
 use crate::weights::adapter_config::{AdapterConfig, CONFIG_FILE};
+use crate::weights::adapter_record::AdapterRecord;
 use crate::weights::generation_config::ModelGenerationConfig;
 use crate::weights::hub::{self, HubSettings};
 use crate::weights::model::ModelFolder;
@@ -33,7 +35,8 @@ pub struct ModelChoice {
 }
 
 impl ModelChoice {
-    pub fn open(config: &RunConfig, mode: Mode, hub: &HubSettings) -> Result<Self> {
+    /// `allow_mismatch`: use an adapter although it was trained on other weights or with another template.
+    pub fn open(config: &RunConfig, mode: Mode, hub: &HubSettings, allow_mismatch: bool) -> Result<Self> {
         let InferenceConfig { adapter_path, merged_model_path, .. } = &config.inference;
         match mode {
             Mode::Merged if merged_model_path.is_dir() => Self::whole(merged_model_path, "the merged model"),
@@ -43,7 +46,7 @@ impl ModelChoice {
             Mode::Merged => {
                 bad_input!("there is no merged model in {}; run `qwen-lora merge` first", merged_model_path.display())
             }
-            Mode::Base | Mode::Lora => Self::base_and_adapter(config, mode, hub),
+            Mode::Base | Mode::Lora => Self::base_and_adapter(config, mode, hub, allow_mismatch),
         }
     }
 
@@ -53,7 +56,7 @@ impl ModelChoice {
         Ok(Self { base, adapter: None, tokenizer, description, warnings: Vec::new() })
     }
 
-    fn base_and_adapter(config: &RunConfig, mode: Mode, hub: &HubSettings) -> Result<Self> {
+    fn base_and_adapter(config: &RunConfig, mode: Mode, hub: &HubSettings, allow_mismatch: bool) -> Result<Self> {
         let folder = &config.inference.adapter_path;
         let is_there = folder.join(CONFIG_FILE).exists();
         if mode == Mode::Lora && !is_there {
@@ -74,6 +77,7 @@ impl ModelChoice {
         let adapter = if mode == Mode::Lora { Some(Adapter::read(folder)?) } else { None };
         if let Some(adapter) = &adapter {
             adapter.check_fits(&base.config)?;
+            warnings.extend(check_record(adapter, &base, &tokenizer, allow_mismatch)?);
         }
         if adapter.as_ref().is_some_and(Adapter::is_zero) {
             warnings.push(format!("the adapter in {} is zero everywhere: it changes nothing", folder.display()));
@@ -101,6 +105,29 @@ impl ModelChoice {
             BadInput(format!("generation_config.json in {}: {problem}", self.base.path.display())).into()
         })
     }
+}
+
+/// Compares what an adapter was trained on with what it is used with; says what the user should know.
+fn check_record(
+    adapter: &Adapter,
+    base: &ModelFolder,
+    tokenizer: &Tokenizer,
+    allow_mismatch: bool,
+) -> Result<Option<String>> {
+    let Some(record) = &adapter.config.record else {
+        return Ok(Some("the adapter does not record which weights and template it was trained with".into()));
+    };
+    let here =
+        AdapterRecord { base_weights: base.fingerprint(), template: template::description(&tokenizer.eos_token) };
+    let differences = record.differences(&here);
+    if differences.is_empty() {
+        return Ok(None);
+    }
+    let found = format!("the adapter does not belong to {}: {}", base.path.display(), differences.join("; "));
+    if !allow_mismatch {
+        bad_input!("{found}. Name its own base in the config, or use it all the same with --allow-mismatch");
+    }
+    Ok(Some(found))
 }
 
 /// Whether a folder holds what training without LoRA leaves: all weights.

@@ -4,5 +4,6 @@ pub mod chat;
 pub mod choice;
 pub mod generation;
 pub mod generator;
+pub mod parity;
 pub mod sampler;
 pub mod scoring;

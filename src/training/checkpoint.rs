@@ -170,22 +170,25 @@ impl Checkpoints {
 
     /// Writes a checkpoint under a temporary name and renames it, then removes old ones over the limit.
     pub fn save(&self, snapshot: &Snapshot) -> Result<PathBuf> {
+        let path = self.path(snapshot.state.global_step);
+        self.write(snapshot, &path).with_context(|| format!("cannot save {}", path.display()))?;
+        self.prune(snapshot.state.global_step, snapshot.state.best_global_step)?;
+        Ok(path)
+    }
+
+    fn write(&self, snapshot: &Snapshot, path: &Path) -> Result<()> {
         let Snapshot { trained, optimizer, state, loop_state } = snapshot;
-        let path = self.path(state.global_step);
-        let what = || format!("cannot save {}", path.display());
         let partial = self.output_dir.join(format!(".checkpoint-{}.partial", state.global_step));
-        remove(&partial).with_context(what)?;
-        std::fs::create_dir_all(&partial).with_context(what)?;
+        remove(&partial)?;
+        std::fs::create_dir_all(&partial)?;
         trained.write_checkpoint(&partial)?;
         write_atomically(&partial.join(OPTIMIZER_FILE), optimizer)?;
         write_atomically(&partial.join(LOOP_FILE), serde_json::to_string_pretty(loop_state)?.as_bytes())?;
         state.write(&partial)?;
         manifest::write(&partial)?;
-        remove(&path).with_context(what)?;
-        std::fs::rename(&partial, &path).with_context(what)?;
-        sync_folder(&self.output_dir).with_context(what)?;
-        self.prune(state.global_step, state.best_global_step)?;
-        Ok(path)
+        remove(path)?;
+        std::fs::rename(&partial, path)?;
+        Ok(sync_folder(&self.output_dir)?)
     }
 
     /// Removes the oldest checkpoints until `save_total_limit` are left. The one just saved and the best stay in any

@@ -246,7 +246,7 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
         plan,
         trainee: trainee.clone(),
         optimizer: optimizer.clone(),
-        monitor: surroundings.monitor,
+        monitor: surroundings.monitor.clone(),
         start: run,
         outcome: outcome.clone(),
     };
@@ -271,16 +271,29 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
 
     let outcome = outcome.lock().expect("nobody panicked holding it").take();
     let outcome = outcome.expect("the strategy leaves an outcome")?;
-    finish(outcome, &trainee, args)
+    finish(outcome, &trainee, args, surroundings.monitor.as_ref())
 }
 
 /// Leaves the best weights (or the last) and the run's state in `output_dir`.
-fn finish(mut outcome: Outcome, trainee: &Trainee, args: &TrainingArguments) -> Result<TrainReport> {
+fn finish(
+    mut outcome: Outcome,
+    trainee: &Trainee,
+    args: &TrainingArguments,
+    monitor: &dyn Monitor,
+) -> Result<TrainReport> {
     let output_dir = &args.output_dir;
     if outcome.interrupted.is_none() {
         let checkpoints = Checkpoints::of(output_dir);
         if let (true, Some(best)) = (args.load_best_model_at_end, outcome.state.best_global_step) {
-            outcome.trained = trainee.read(&checkpoints.path(best))?;
+            let path = checkpoints.path(best);
+            match manifest::problem(&path) {
+                None => outcome.trained = trainee.read(&path)?,
+                Some(problem) => monitor.note(format!(
+                    "warning: the best checkpoint, {}, is damaged or not there any more ({problem}): the last weights \
+                     are kept instead",
+                    path.display()
+                )),
+            }
         }
         outcome.trained.write(output_dir)?;
         outcome.state.write(output_dir)?;

@@ -9,6 +9,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::{Map, Value};
 
 use super::adapter_config::{AdapterConfig, CONFIG_FILE};
+use super::adapter_record::AdapterRecord;
 use super::safetensors::{SafetensorsFile, narrow};
 use crate::bad_input;
 use crate::error::BadInput;
@@ -51,8 +52,9 @@ impl Adapter {
         if !config_path.exists() {
             bad_input!("{} is not an adapter folder: it has no {CONFIG_FILE}", folder.display());
         }
-        let config = AdapterConfig::from_json(&read_json(&config_path)?)
+        let mut config = AdapterConfig::from_json(&read_json(&config_path)?)
             .map_err(|problems| BadInput(format!("{}:\n  {}", config_path.display(), problems.join("\n  "))))?;
+        config.record = AdapterRecord::read(folder)?;
         if !folder.join(WEIGHTS_FILE).exists() && folder.join("adapter_model.bin").exists() {
             bad_input!(
                 "{} has its weights in adapter_model.bin, a pickle, which is not read here; save the adapter with \
@@ -132,7 +134,11 @@ impl Adapter {
         let file = serialize(views, Some(metadata)).context("cannot serialise the adapter")?;
         write_atomically(&folder.join(WEIGHTS_FILE), &file)?;
         let config: Map<String, Value> = self.config.to_json().as_object().cloned().unwrap_or_default();
-        write_atomically(&folder.join(CONFIG_FILE), serde_json::to_string_pretty(&config)?.as_bytes())
+        write_atomically(&folder.join(CONFIG_FILE), serde_json::to_string_pretty(&config)?.as_bytes())?;
+        match &self.config.record {
+            Some(record) => record.write(folder),
+            None => Ok(()),
+        }
     }
 
     /// Whether `B` is zero everywhere, so that the adapter changes nothing.

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::adapter_record::AdapterRecord;
 use crate::files::read_json;
 use crate::model::TargetModule;
 use crate::model::lora::{MAX_LORA_ALPHA, MAX_RANK};
@@ -22,6 +23,8 @@ pub struct AdapterConfig {
     pub use_rslora: bool,
     /// What the adapter was trained on, as the config named it.
     pub base_model_name_or_path: Option<String>,
+    /// Which weights and which template that was; it lies in a file of its own.
+    pub record: Option<AdapterRecord>,
 }
 
 impl AdapterConfig {
@@ -77,6 +80,7 @@ impl AdapterConfig {
             target_modules,
             use_rslora: json["use_rslora"].as_bool().unwrap_or(false),
             base_model_name_or_path: json["base_model_name_or_path"].as_str().map(str::to_string),
+            record: None,
         })
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use safetensors::tensor::{Dtype, View, serialize_to_file};
 
@@ -80,6 +80,10 @@ pub fn write_merged_model<B: Backend>(
     let what = || format!("cannot write {}", folder.display());
     remove(&partial).with_context(what)?;
     write_merged_weights::<B>(base, adapter, &partial, device)?;
+    if let Err(error) = verify_merged_weights::<B>(base, adapter, &partial, device) {
+        remove(&partial).with_context(what)?;
+        return Err(error);
+    }
     copy_into(&base.path.join("config.json"), &partial)?;
     for file in TOKENIZER_FILES {
         copy_into(&tokenizer.folder().join(file), &partial)?;
@@ -99,6 +103,25 @@ fn is_in_use(folder: &Path) -> bool {
     !is_empty && !is_ours()
 }
 
+/// The tensors of base + adapter, by name.
+fn merged_tensors<'a, B: Backend>(
+    base: &'a ModelFolder,
+    adapter: &'a Adapter,
+    device: &'a B::Device,
+) -> Vec<(String, MergedTensor<'a, B>)> {
+    let layer_of = |name: &str| -> Option<(usize, TargetModule)> {
+        let (layer, path) = name.strip_prefix("model.layers.")?.strip_suffix(".weight")?.split_once('.')?;
+        let target = TargetModule::ALL.into_iter().find(|target| target.path() == path)?;
+        Some((layer.parse().ok()?, target))
+    };
+    let tensor = |(name, _): (String, Vec<usize>)| {
+        let lora = layer_of(&name).and_then(|place| adapter.weights.get(&place));
+        let base = base.checkpoint.get(&name).expect("presence was checked when the folder was opened");
+        (name, MergedTensor { base, lora: lora.map(|weights| (weights, adapter.config.scaling())), device })
+    };
+    expected_tensors(&base.config).into_iter().map(tensor).collect()
+}
+
 /// Writes `model.safetensors` of base + adapter into a folder, which is created.
 pub fn write_merged_weights<B: Backend>(
     base: &ModelFolder,
@@ -106,27 +129,34 @@ pub fn write_merged_weights<B: Backend>(
     folder: &Path,
     device: &B::Device,
 ) -> Result<()> {
-    let layer_of = |name: &str| -> Option<(usize, TargetModule)> {
-        let (layer, path) = name.strip_prefix("model.layers.")?.strip_suffix(".weight")?.split_once('.')?;
-        let target = TargetModule::ALL.into_iter().find(|target| target.path() == path)?;
-        Some((layer.parse().ok()?, target))
-    };
-    let tensors: Vec<(String, MergedTensor<B>)> = expected_tensors(&base.config)
-        .into_iter()
-        .map(|(name, _)| {
-            let lora = layer_of(&name).and_then(|place| adapter.weights.get(&place));
-            let tensor = MergedTensor {
-                base: base.checkpoint.get(&name).expect("presence was checked when the folder was opened"),
-                lora: lora.map(|weights| (weights, adapter.config.scaling())),
-                device,
-            };
-            (name, tensor)
-        })
-        .collect();
+    let tensors = merged_tensors::<B>(base, adapter, device);
     let path = folder.join(SINGLE_FILE);
     let what = || format!("cannot write {}", path.display());
     std::fs::create_dir_all(folder).with_context(what)?;
     let metadata = [("format", "pt"), MARK].map(|(key, value)| (key.to_string(), value.to_string())).into();
     serialize_to_file(tensors.iter().map(|(name, tensor)| (name, tensor)), Some(metadata), &path).with_context(what)?;
     File::open(&path).and_then(|file| file.sync_all()).with_context(what)
+}
+
+/// Reads merged weights back: every element must be the base's plus the adapter's, computed in f32 and rounded once.
+pub fn verify_merged_weights<B: Backend>(
+    base: &ModelFolder,
+    adapter: &Adapter,
+    folder: &Path,
+    device: &B::Device,
+) -> Result<()> {
+    let written = SafetensorsFile::open(&folder.join(SINGLE_FILE))?;
+    let tensors = merged_tensors::<B>(base, adapter, device);
+    for (name, expected) in &tensors {
+        let is_equal = written.get(name).is_some_and(|found| {
+            found.dtype == expected.base.dtype && found.shape == expected.base.shape && *found.bytes == *expected.data()
+        });
+        if !is_equal {
+            bail!("the merged weights did not survive being written: {name} reads back otherwise. Is the disk sound?");
+        }
+    }
+    if written.names().count() != tensors.len() {
+        bail!("the merged file holds other tensors than those that were written");
+    }
+    Ok(())
 }

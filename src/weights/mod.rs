@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod adapter_config;
+pub mod adapter_record;
 pub mod generation_config;
 pub mod hub;
 pub mod init;

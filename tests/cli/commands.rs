@@ -217,7 +217,7 @@ fn sampling_repeats_itself_with_the_same_seed() {
 fn merge_writes_a_model_folder_that_answers_like_base_and_adapter() {
     let workspace = Workspace::new().trained();
     let merged = workspace.run("merge", &["--output", "elsewhere", "--json"]).objects();
-    assert_eq!(merged, [serde_json::json!({"output": "elsewhere"})]);
+    assert_eq!(merged[0]["output"], "elsewhere");
     for file in
         ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
     {

@@ -1,13 +1,13 @@
 //! Faults injected into real processes: nothing that counts is lost, and the error is one clear line.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use qwen_lora::training::checkpoint::Checkpoints;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::support::Workspace;
+use crate::support::{Workspace, copy_model, run};
 
 const RESUME: [&str; 2] = ["--set", "training.resume_from_checkpoint=true"];
 
@@ -155,4 +155,95 @@ fn a_changed_run_is_resumed_only_when_told() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("going on although training.max_steps was 12, is 20"), "{}", ran.stderr);
     assert_eq!(workspace.json("out/trainer_state.json")["global_step"], 20);
+}
+
+/// An adapter says what it was trained on; with anything else it is used only when told.
+#[test]
+fn an_adapter_is_not_used_with_weights_or_a_template_that_are_not_its_own() {
+    let workspace = Workspace::new();
+    copy_model(&workspace.file("base"));
+    let named = ["--set", "model_name=base", "--set", "inference.base_model_name=base"];
+    assert_eq!(workspace.run("train", &named).code, Some(0));
+    // Other weights under the same name.
+    let path = workspace.file("base/model.safetensors");
+    let original = std::fs::read(&path).unwrap();
+    let mut bytes = original.clone();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[8 + header] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    for verb in ["infer", "evaluate", "merge"] {
+        workspace.run(verb, &named).refuses(2, &["trained with base weights with fingerprint", "--allow-mismatch"]);
+        let ran = workspace.run(verb, &[&named[..], &["--allow-mismatch"]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert!(ran.stderr.contains("warning: the adapter does not belong to base"), "{}", ran.stderr);
+    }
+    let init = ["--set", "lora.init_adapter=out", "--set", "training.output_dir=other"];
+    workspace.run("train", &[&named[..], &init].concat()).refuses(2, &["lora.init_adapter", "--accept-changes"]);
+    std::fs::write(&path, original).unwrap();
+
+    let record = workspace.file("out/adapter_record.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, text.replace("User: ", "Human: ")).unwrap();
+    workspace.run("infer", &named).refuses(2, &["the template", "Human: "]);
+    // From elsewhere, without a record: used, with a note.
+    std::fs::remove_file(&record).unwrap();
+    let ran = workspace.run("infer", &named);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("does not record which weights"), "{}", ran.stderr);
+}
+
+#[test]
+fn merging_shows_how_close_the_merged_model_is() {
+    let workspace = Workspace::new().trained();
+    let parity = &workspace.run("merge", &["--json"]).objects()[0]["parity"];
+    let figure = |key: &str| parity[key].as_f64().unwrap_or_else(|| panic!("{key}: {parity}"));
+    assert_eq!((figure("rows"), figure("greedy_agreement")), (16.0, 1.0));
+    assert!(figure("largest_logit_difference") < 1e-4 && figure("kl_divergence").abs() < 1e-6, "{parity}");
+    assert!(figure("loss_difference").abs() < 1e-5, "{parity}");
+}
+
+/// Files may not grow beyond 12 KiB, so that the optimizer's state fits into none: every save fails, loudly, training goes
+/// on, and nothing half-written bears a checkpoint's name.
+#[test]
+fn a_full_disk_stops_no_training_and_leaves_no_half_checkpoint() {
+    let workspace = Workspace::new();
+    let mut shell = Command::new("bash");
+    let command = format!("ulimit -f 12; exec {} train --config config.json", env!("CARGO_BIN_EXE_qwen-lora"));
+    shell.current_dir(workspace.path()).args(["-c", &command]).env("HF_HUB_OFFLINE", "1");
+    let ran = run(&mut shell);
+    ran.refuses(1, &["cannot save out/checkpoint-12", "warning: cannot save out/checkpoint-4", "tries again"]);
+    assert!(ran.stderr.contains("step 12/12"), "{}", ran.stderr);
+    assert_eq!(Checkpoints::of(&workspace.file("out")).steps(), [] as [usize; 0]);
+    // With room again, it starts from the beginning and says so.
+    let ran = workspace.run("train", &RESUME);
+    assert!(ran.stderr.contains("starting from the beginning"), "{}", ran.stderr);
+    assert_eq!(workspace.adapter_bytes(), Workspace::new().trained().adapter_bytes());
+}
+
+/// Both folders vanish while the run writes to them: it goes on, saves again, and ends with the last weights.
+#[test]
+fn folders_that_vanish_while_training_come_back() {
+    let workspace = Workspace::new();
+    let mut child = start(&workspace, &[]);
+    while !workspace.file("out/checkpoint-20").is_dir() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for folder in ["out", "logs"] {
+        // Files appear while it is removed.
+        while workspace.file(folder).exists() && std::fs::remove_dir_all(workspace.file(folder)).is_err() {}
+    }
+    let ended = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.success() && !stderr.contains("panicked"), "{stderr}");
+    assert!(workspace.file("out/checkpoint-300").is_dir() && workspace.file("out/adapter_model.safetensors").exists());
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_written_is_refused_before_training() {
+    let workspace = Workspace::new();
+    workspace.write("file", "not a folder");
+    let refused = |key: &str| workspace.run("train", &["--set", &format!("{key}=file/out")]);
+    refused("training.output_dir").refuses(1, &["cannot write to training.output_dir file/out"]);
+    refused("training.logging_dir").refuses(1, &["cannot write to training.logging_dir"]);
 }

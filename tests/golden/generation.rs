@@ -6,7 +6,7 @@ use qwen_lora::inference::generation::{GenerationArguments, GenerationConfig};
 use qwen_lora::inference::generator::{FinishReason, Generator, Sequence};
 use qwen_lora::model::{KvCache, Qwen2ForCausalLm, TargetModule, TokenBatch};
 use qwen_lora::weights::generation_config::ModelGenerationConfig;
-use qwen_lora::weights::merge::write_merged_weights;
+use qwen_lora::weights::merge::{verify_merged_weights, write_merged_weights};
 use qwen_lora::weights::model::ModelFolder;
 use qwen_lora::weights::safetensors::{SafetensorsFile, narrow};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
@@ -158,4 +158,22 @@ fn generation_stops_at_the_tokenizers_and_the_models_end_tokens() {
     let model = ModelGenerationConfig::read(&path("tiny-model")).unwrap();
     let config = GenerationConfig::resolve(&GenerationArguments::default(), &model, &[3]).unwrap();
     assert_eq!(config.eos_token_ids, [3, 509, 511]);
+}
+
+/// One bit of the file is enough.
+#[test]
+fn merged_weights_that_read_back_otherwise_are_refused() {
+    type B = burn::backend::Flex;
+    let folder = tempfile::tempdir().unwrap();
+    let (base, adapter) = (ModelFolder::open(&path("tiny-model")).unwrap(), adapter("adapter_final_hand"));
+    let device = Default::default();
+    write_merged_weights::<B>(&base, &adapter, folder.path(), &device).unwrap();
+    verify_merged_weights::<B>(&base, &adapter, folder.path(), &device).unwrap();
+    let file = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let error = verify_merged_weights::<B>(&base, &adapter, folder.path(), &device).unwrap_err().to_string();
+    assert!(error.contains("reads back otherwise"), "{error}");
 }
