@@ -84,6 +84,17 @@ impl Device {
         }
     }
 
+    /// Bytes of memory that a run could have, where that is known.
+    pub fn free_memory(&self) -> Option<u64> {
+        match self {
+            Self::Cpu => free_memory(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => Some(gpu.memory),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan(_) => None,
+        }
+    }
+
     /// What it computes well in one pass.
     pub fn pass_defaults(&self) -> PassDefaults {
         match self {
@@ -138,6 +149,20 @@ impl Device {
             }
         }
     }
+}
+
+/// What the system has free and this process is allowed.
+fn free_memory() -> Option<u64> {
+    use nix::sys::resource::{Resource, getrlimit};
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let free = line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024;
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    // A container's share.
+    let share = number("/sys/fs/cgroup/memory.max")
+        .map(|most| most.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
+    let limit = getrlimit(Resource::RLIMIT_AS).ok().map(|(soft, _)| soft);
+    [Some(free), share, limit].into_iter().flatten().min()
 }
 
 /// burn panics when a GPU fails, out of memory for one: a message instead of a backtrace.
@@ -196,6 +221,8 @@ mod cuda {
         pub index: usize,
         pub name: String,
         pub compute_capability: (i32, i32),
+        /// Bytes, all of them.
+        pub memory: u64,
     }
 
     impl Gpu {
@@ -247,7 +274,9 @@ mod cuda {
         };
         let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-        Ok(Gpu { index: 0, name, compute_capability: (major, minor) })
+        // SAFETY: as above.
+        let memory = unsafe { result::device::total_mem(device) }.map_err(|e| failed("does not measure GPU 0", e))?;
+        Ok(Gpu { index: 0, name, compute_capability: (major, minor), memory: memory as u64 })
     }
 
     /// Where burn's compiler looks for them: it panics when it finds none.

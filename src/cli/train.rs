@@ -33,6 +33,8 @@ use crate::training::TrainingArguments;
 use crate::training::arguments::{IntervalStrategy, PassDefaults, Precision, Resume};
 use crate::training::checkpoint::{Checkpoints, SavedRun};
 use crate::training::lock::OutputLock;
+use crate::training::memory::{Demand, largest_pass, refusal};
+use crate::training::side_by_side::passes_at_once;
 use crate::training::trained::Trained;
 use crate::training::trainer::{Start, StartWeights, Surroundings, TrainReport, TrainingData, batch_plan, train};
 use crate::weights::adapter::Adapter;
@@ -40,7 +42,7 @@ use crate::weights::adapter_config::{AdapterConfig, CONFIG_FILE as ADAPTER_CONFI
 use crate::weights::adapter_record::AdapterRecord;
 use crate::weights::generation_config::ModelGenerationConfig;
 use crate::weights::hub;
-use crate::weights::model::ModelFolder;
+use crate::weights::model::{ModelFolder, expected_tensors};
 use crate::weights::trained_model::ModelFormat;
 
 #[derive(Args)]
@@ -56,6 +58,9 @@ pub struct TrainArgs {
     /// Resume although the config, the data or the base model has changed since the checkpoint
     #[arg(long)]
     accept_changes: bool,
+    /// Start although the memory will probably not do
+    #[arg(long)]
+    ignore_memory: bool,
     /// Print lines even where the dashboard could be drawn
     #[arg(long)]
     no_dashboard: bool,
@@ -94,6 +99,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let plan = batch_plan(&config.training, train_rows.rows.len(), device.pass_defaults());
     if device == Device::Cpu {
         say_how_long_it_takes(&plan, &base, &train_rows, config.lora.is_none());
+    }
+    if !args.ignore_memory {
+        refuse_what_cannot_fit(&session, &device, &base, &start, &train_rows, precision)?;
     }
     let _lock = lock.map_or_else(|| OutputLock::take(output_dir), Ok)?;
     let mut facts = RunFacts::new(&session, &device, plan.total_steps());
@@ -316,6 +324,54 @@ fn say_how_long_it_takes(plan: &BatchPlan, base: &ModelFolder, rows: &EncodedRow
     let hours = operations / (cpu_flops() * EFFICIENCY) / 3600.0;
     if hours > 0.2 {
         output::warn(&format!("training on the CPU will take about {hours:.1} hours ({} steps)", plan.total_steps()));
+    }
+}
+
+/// Before time is spent on a run that would end for want of memory.
+fn refuse_what_cannot_fit(
+    session: &Session,
+    device: &Device,
+    base: &ModelFolder,
+    start: &Start,
+    rows: &EncodedRows,
+    precision: Precision,
+) -> Result<()> {
+    let Some(available) = device.free_memory() else {
+        return Ok(());
+    };
+    let (args, defaults) = (&session.config.training, device.pass_defaults());
+    let parameters: usize =
+        expected_tensors(&base.config).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    let size = if device.dtype(precision)? == DType::BF16 { 2 } else { 4 };
+    let demand = Demand {
+        model: &base.config,
+        // On the CPU as the file has them.
+        weights: match device {
+            Device::Cpu => base.checkpoint.bytes(),
+            #[allow(unreachable_patterns, reason = "without GPUs there is no other")]
+            _ => (parameters * size) as u64,
+        },
+        trained_parameters: match &start.trained {
+            StartWeights::Adapter(adapter) => adapter.weights.values().map(|w| w.a.len() + w.b.len()).sum::<usize>(),
+            StartWeights::InModel(_) => parameters,
+        } as u64,
+        trains_all: matches!(start.trained, StartWeights::InModel(_)),
+        activation_size: size as u64,
+        passes_at_once: match device {
+            Device::Cpu => passes_at_once(parameters) as u64,
+            #[allow(unreachable_patterns, reason = "without GPUs there is no other")]
+            _ => 1,
+        },
+    };
+    // Every step has about the same passes: some show how large they are.
+    const STEPS_LOOKED_AT: usize = 20;
+    let plan = Arc::new(batch_plan(args, rows.rows.len(), defaults));
+    let windows = plan.windows(Arc::new(rows.rows.clone()), 0).take(STEPS_LOOKED_AT);
+    let tokens = windows.map(|window| largest_pass(&window.micro_batches)).max().unwrap_or(0);
+    let longest = rows.rows.iter().map(|row| row.input_ids.len()).max().unwrap_or(0);
+    match refusal(&demand, args, tokens, longest, available) {
+        Some(text) => bad_input!("{text}"),
+        None => Ok(()),
     }
 }
 

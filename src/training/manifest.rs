@@ -28,7 +28,7 @@ struct Entry {
 impl Entry {
     fn of(path: &Path) -> io::Result<Self> {
         let (mut file, mut hash, mut size) = (File::open(path)?, Sha256::new(), 0);
-        let mut buffer = vec![0; 1 << 20];
+        let mut buffer = vec![0; 1 << 16];
         loop {
             let read = file.read(&mut buffer)?;
             if read == 0 {

@@ -14,15 +14,20 @@ use crate::model::Qwen2ForCausalLm;
 /// Parameters up to which a pass of a few hundred tokens is too little work for several cores.
 const SMALL_MODEL: usize = 30_000_000;
 
+/// Passes computed at the same time for a model with so many parameters.
+pub fn passes_at_once(parameters: usize) -> usize {
+    if parameters <= SMALL_MODEL { pools().len().max(1) } else { 1 }
+}
+
 /// Whether a model's passes are better computed beside each other.
-pub fn suits<B: Backend>(model: &Qwen2ForCausalLm<B>) -> bool {
+pub(super) fn suits<B: Backend>(model: &Qwen2ForCausalLm<B>) -> bool {
     let [vocab, hidden] = model.model.embed_tokens.dims();
     let linears = model.linears().map(|(_, _, linear)| linear.base.in_features() * linear.base.out_features());
     is_fast::<B>() && pools().len() > 1 && vocab * hidden + linears.sum::<usize>() <= SMALL_MODEL
 }
 
 /// So many items make it worth waking the workers; 1 where one after the other is better.
-pub fn items_at_once<B: Backend>(model: &Qwen2ForCausalLm<B>) -> usize {
+pub(super) fn items_at_once<B: Backend>(model: &Qwen2ForCausalLm<B>) -> usize {
     if suits(model) { 2 * pools().len() } else { 1 }
 }
 
@@ -37,7 +42,7 @@ fn pools() -> &'static [ThreadPool] {
 
 /// The results of all items, in their order. Each worker has a copy of the model whose parameters are leaves of their own:
 /// autodiff would let passes that share one wait for each other.
-pub fn map<B: Backend, T: Sync, R: Send>(
+pub(super) fn map<B: Backend, T: Sync, R: Send>(
     model: &Qwen2ForCausalLm<B>,
     items: &[T],
     f: impl Fn(&Qwen2ForCausalLm<B>, &T) -> R + Sync,

@@ -172,6 +172,11 @@ impl Checkpoint {
         self.places.get(name).and_then(|place| self.files[*place].get(name))
     }
 
+    /// Bytes of all tensors.
+    pub fn bytes(&self) -> u64 {
+        self.names().filter_map(|name| self.get(name)).map(|tensor| tensor.bytes.len() as u64).sum()
+    }
+
     /// Moves a tensor to a device as `dtype` (f32 or bf16), converting on the way. Its mapped pages are given back, so
     /// that weights never lie in memory twice.
     ///

@@ -1,5 +1,6 @@
 //! Faults injected into real processes: nothing that counts is lost, and the error is one clear line.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -246,4 +247,60 @@ fn an_output_folder_that_cannot_be_written_is_refused_before_training() {
     let refused = |key: &str| workspace.run("train", &["--set", &format!("{key}=file/out")]);
     refused("training.output_dir").refuses(1, &["cannot write to training.output_dir file/out"]);
     refused("training.logging_dir").refuses(1, &["cannot write to training.logging_dir"]);
+}
+
+/// Told beforehand, with settings that would do.
+#[test]
+fn a_job_that_cannot_fit_is_refused_with_what_would_make_it_fit() {
+    let workspace = Workspace::new();
+    let row =
+        serde_json::json!({"question": "How many sets?", "answer": "Ten sets of squats. ".repeat(60)}).to_string();
+    workspace.write("rows.jsonl", format!("{row}\n").repeat(512));
+    let train = |limit: &str, options: &str| {
+        let options = format!("--set train_file=rows.jsonl --set training.per_device_train_batch_size=512 {options}");
+        let binary = env!("CARGO_BIN_EXE_qwen-lora");
+        let command = format!("{limit} exec {binary} train --json --config config.json {options}");
+        let mut shell = Command::new("bash");
+        run(shell.current_dir(workspace.path()).args(["-c", &command]).env("HF_HUB_OFFLINE", "1"))
+    };
+    let refused = train("ulimit -v 800000;", "--set training.tokens_per_pass=1000000");
+    refused.refuses(2, &["training needs about", "0.76 GiB are free", "training.tokens_per_pass="]);
+    // What is offered first needs no more than that.
+    let offered = refused.stderr.split("training.tokens_per_pass=").nth(1).unwrap();
+    let tokens: String = offered.chars().take_while(char::is_ascii_digit).collect();
+    let ran = train("", &format!("--set training.max_steps=1 --set training.tokens_per_pass={tokens}"));
+    let mib = ran.objects().pop().unwrap()["peak_rss_mib"].as_f64().unwrap();
+    assert!(mib < 0.76 * 1024.0, "{mib} MiB");
+}
+
+/// Resident memory over 2,000 steps with ten evaluations and saves, once the allocator has what it needs (as many steps
+/// before).
+#[test]
+fn two_thousand_steps_more_need_no_more_memory() {
+    let workspace = Workspace::new();
+    let options =
+        ["max_steps=4000", "logging_steps=100", "eval_steps=200", "save_steps=200", "gradient_accumulation_steps=1"]
+            .map(|option| format!("training.{option}"));
+    let mut command = workspace.command("train");
+    command.args(options.iter().flat_map(|option| ["--set", option])).args(["--answers", "0"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        let step = line.strip_prefix("step ").and_then(|rest| rest.split('/').next()?.parse::<f64>().ok());
+        let Some(step) = step.filter(|step| *step >= 2000.0 && line.contains("grad norm")) else { continue };
+        let memory = std::fs::read_to_string(&status).unwrap_or_default();
+        let resident = memory.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        if let Some(kib) = resident.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok()) {
+            points.push((step, kib));
+        }
+    }
+    assert!(child.wait().unwrap().success() && points.len() > 10, "{points:?}");
+    let count = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
+    let slope = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum::<f64>()
+        / points.iter().map(|p| (p.0 - x).powi(2)).sum::<f64>();
+    // A leaked gradient of this model's adapter is 2 KiB.
+    assert!(slope < 0.5, "{slope:.3} KiB a step: {points:?}");
 }
