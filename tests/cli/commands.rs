@@ -158,6 +158,22 @@ fn a_new_model_is_made_from_a_shape_and_a_corpus_and_trained_on_text() {
     assert!(number(&report, "best_eval_loss") < 0.5 * number(&report, "base_eval_loss"), "{report}");
 }
 
+/// The commands of the quickstart base's card give its tokenizer, byte for byte.
+#[test]
+fn the_committed_corpus_gives_the_committed_tokenizer() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qwen-lora"));
+    command.current_dir(root).args(["init", "--shape", "configurations/pretrain/shape.json", "--tokenizer-corpus"]);
+    command.args(["dataset/articles_train.jsonl", "dataset/qa_fitness_nutrition_train.jsonl", "--output"]);
+    let ran = run(command.arg(folder.path().join("new")));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for file in ["tokenizer.json", "tokenizer_config.json"] {
+        let committed = std::fs::read(root.join("configurations/quickstart-base").join(file)).unwrap();
+        assert!(std::fs::read(folder.path().join("new").join(file)).unwrap() == committed, "{file} is another one");
+    }
+}
+
 #[test]
 fn the_same_config_gives_the_same_adapter() {
     let (one, other) = (Workspace::new().trained(), Workspace::new().trained());
