@@ -4,12 +4,14 @@ mod comparison;
 mod dashboard;
 mod data;
 mod evaluate;
+mod fit;
 mod infer;
 mod init;
 mod merge;
 mod output;
 mod progress;
 mod signals;
+mod start;
 mod train;
 
 use std::path::PathBuf;

@@ -13,37 +13,28 @@ use clap::Args;
 use serde_json::json;
 
 use super::comparison::{Answered, Questions, SCORED_ANSWERS, score_rows, side_by_side, table, test_records};
+use super::fit::{refuse_what_cannot_fit, say_how_long_it_takes};
 use super::progress::{RunFacts, Watcher};
+use super::start::{OldRun, refuse_to_overwrite, run_to_resume, start};
 use super::{CommonArgs, Session, output, signals};
-use crate::backend::{Device, Job, cpu_flops};
+use crate::backend::{Device, Job};
 use crate::bad_input;
 use crate::config::RunConfig;
-use crate::data::batching::BatchPlan;
 use crate::data::check::{self, DataFile};
 use crate::data::encode;
 use crate::data::encode::EncodedRows;
 use crate::data::jsonl::{self, Record, Rows};
-use crate::data::template;
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
 use crate::error::{BadInput, Interrupted};
-use crate::files::{copy_into, is_same_folder};
+use crate::files::copy_into;
 use crate::inference::generation::GenerationConfig;
-use crate::model::LoraConfig;
-use crate::training::TrainingArguments;
-use crate::training::arguments::{IntervalStrategy, PassDefaults, Precision, Resume};
-use crate::training::checkpoint::{Checkpoints, SavedRun};
+use crate::training::arguments::{IntervalStrategy, PassDefaults, Precision};
 use crate::training::lock::OutputLock;
-use crate::training::memory::{Demand, largest_pass, refusal};
-use crate::training::side_by_side::passes_at_once;
 use crate::training::trained::Trained;
 use crate::training::trainer::{Start, StartWeights, Surroundings, TrainReport, TrainingData, batch_plan, train};
-use crate::weights::adapter::Adapter;
-use crate::weights::adapter_config::{AdapterConfig, CONFIG_FILE as ADAPTER_CONFIG};
-use crate::weights::adapter_record::AdapterRecord;
 use crate::weights::generation_config::ModelGenerationConfig;
 use crate::weights::hub;
-use crate::weights::model::{ModelFolder, expected_tensors};
-use crate::weights::trained_model::ModelFormat;
+use crate::weights::model::ModelFolder;
 
 #[derive(Args)]
 pub struct TrainArgs {
@@ -138,30 +129,6 @@ fn checked_rows(config: &RunConfig) -> Result<(Rows, Rows)> {
     Ok((rows.next().unwrap_or_default(), rows.next().unwrap_or_default()))
 }
 
-/// The checkpoint that the config asks to go on from, if any.
-fn run_to_resume(args: &TrainingArguments) -> Result<Option<SavedRun>> {
-    let folder = match &args.resume_from_checkpoint {
-        None | Some(Resume::Latest(false)) => return Ok(None),
-        Some(Resume::From(folder)) => folder.clone(),
-        Some(Resume::Latest(true)) => {
-            let (latest, damaged) = Checkpoints::of(&args.output_dir).latest_complete();
-            damaged.iter().for_each(|problem| output::warn(problem));
-            match latest {
-                Some(folder) => folder,
-                None => {
-                    let path = args.output_dir.display();
-                    output::warn(&format!(
-                        "there is no complete checkpoint in {path} to resume from; starting from the beginning"
-                    ));
-                    return Ok(None);
-                }
-            }
-        }
-    };
-    output::inform(&format!("resuming from {}", folder.display()));
-    SavedRun::read(&folder).map(Some)
-}
-
 fn describe_data(session: &Session, train: &EncodedRows, eval: &EncodedRows) {
     let config = &session.config;
     for (rows, path) in [(train, &config.train_file), (eval, &config.eval_file)] {
@@ -177,121 +144,6 @@ fn describe_data(session: &Session, train: &EncodedRows, eval: &EncodedRows) {
             ));
         }
     }
-}
-
-/// What to begin with. Checked against the model before any weight is loaded.
-fn start(
-    session: &Session,
-    base: &ModelFolder,
-    tokenizer: &Tokenizer,
-    saved: Option<SavedRun>,
-    accepts_changes: bool,
-) -> Result<Start> {
-    let config = &session.config;
-    let trained = match &config.lora {
-        Some(lora) => {
-            StartWeights::Adapter(start_adapter(config, lora, base, tokenizer, saved.as_ref(), accepts_changes)?)
-        }
-        None => {
-            if is_same_folder(&config.training.output_dir, &base.path) {
-                bad_input!(
-                    "training.output_dir {} is the base model's own folder; name another one",
-                    config.training.output_dir.display()
-                );
-            }
-            if let Some(saved) = saved.as_ref().filter(|saved| saved.folder.join(ADAPTER_CONFIG).exists()) {
-                bad_input!(
-                    "{} holds an adapter, but the config trains all weights (\"lora\": null)",
-                    saved.folder.display()
-                );
-            }
-            StartWeights::InModel(Arc::new(ModelFormat::of(base)?))
-        }
-    };
-    Ok(Start { trained, saved, accepts_changes })
-}
-
-/// The adapter to begin with: resumed, given, or fresh.
-fn start_adapter(
-    config: &RunConfig,
-    lora: &LoraConfig,
-    base: &ModelFolder,
-    tokenizer: &Tokenizer,
-    saved: Option<&SavedRun>,
-    accepts_changes: bool,
-) -> Result<Adapter> {
-    let targets = lora.targets().expect("the config was validated");
-    let (mut adapter, which) = match (saved, &lora.init_adapter) {
-        (Some(saved), _) => (Adapter::read(&saved.folder)?, "the checkpoint to resume from"),
-        (None, Some(folder)) => (Adapter::read(folder)?, "lora.init_adapter"),
-        (None, None) => {
-            let fresh = AdapterConfig {
-                r: lora.r,
-                lora_alpha: lora.lora_alpha,
-                lora_dropout: lora.lora_dropout,
-                target_modules: targets.clone(),
-                use_rslora: false,
-                base_model_name_or_path: None,
-                record: None,
-            };
-            (Adapter::init(fresh, &base.config, config.training.seed), "the config's adapter")
-        }
-    };
-    if let Err(difference) = adapter.check_matches(lora, &targets) {
-        bad_input!("{which} is not the config's kind of adapter: {difference}");
-    }
-    adapter.check_fits(&base.config)?;
-    let record =
-        AdapterRecord { base_weights: base.fingerprint(), template: template::description(&tokenizer.eos_token) };
-    // A resumed run compares more than that.
-    let differences = adapter.config.record.iter().flat_map(|trained| trained.differences(&record)).collect::<Vec<_>>();
-    if saved.is_none() && !differences.is_empty() && !accepts_changes {
-        bad_input!("{which}: {}. To go on all the same: --accept-changes", differences.join("; "));
-    }
-    adapter.config.base_model_name_or_path = Some(config.model_name.clone());
-    adapter.config.record = Some(record);
-    Ok(adapter)
-}
-
-/// What an earlier run left in `output_dir` and a new one would mix with; removed when the new one starts.
-struct OldRun {
-    checkpoints: Checkpoints,
-    /// Remove only checkpoints after this step.
-    after: Option<usize>,
-}
-
-impl OldRun {
-    fn remove(&self) -> Result<()> {
-        self.checkpoints.remove_partial();
-        self.checkpoints.retire(self.after)
-    }
-}
-
-/// Results of an earlier run are not mixed with, and not removed unasked.
-fn refuse_to_overwrite(args: &TrainingArguments, start: &Start, overwrite: bool) -> Result<OldRun> {
-    let checkpoints = Checkpoints::of(&args.output_dir);
-    let folder = args.output_dir.display();
-    // Damaged checkpoints are no loss.
-    let (after, is_worth_keeping) = match &start.saved {
-        None => (None, checkpoints.holds_a_run()),
-        Some(saved) => {
-            let step = Some(saved.state.global_step);
-            (step, checkpoints.latest_complete().0.is_some_and(|latest| Checkpoints::step_of(&latest) > step))
-        }
-    };
-    match after {
-        _ if overwrite || !is_worth_keeping => {}
-        None => bad_input!(
-            "training.output_dir {folder} holds the results of a run. Go on with it: --set \
-             training.resume_from_checkpoint=true; replace it: --overwrite; or name another folder"
-        ),
-        Some(step) => bad_input!(
-            "training.output_dir {folder} holds checkpoints after step {step}, where this run would go on. Go on from \
-             the latest: --set training.resume_from_checkpoint=true; drop the later ones: --overwrite; or name another \
-             folder"
-        ),
-    }
-    Ok(OldRun { checkpoints, after })
 }
 
 /// The command that this process was started with, made to resume.
@@ -310,69 +162,6 @@ fn resume_command() -> String {
         }
     }
     format!("{} --set {RESUME}true", words.join(" "))
-}
-
-/// Before hours are spent unawares.
-fn say_how_long_it_takes(plan: &BatchPlan, base: &ModelFolder, rows: &EncodedRows, trains_all: bool) {
-    /// Share of the matrix product's speed that a whole training step reaches.
-    const EFFICIENCY: f64 = 0.5;
-    let tokens: usize = rows.rows.iter().map(|row| row.input_ids.len()).sum();
-    let epochs = plan.total_steps() as f64 / plan.steps_per_epoch() as f64;
-    // Forward and backward at two operations a parameter; frozen weights need no gradient of their own.
-    let passes = if trains_all { 6.0 } else { 4.0 };
-    let operations = passes * base.config.multiplied_parameters() as f64 * tokens as f64 * epochs;
-    let hours = operations / (cpu_flops() * EFFICIENCY) / 3600.0;
-    if hours > 0.2 {
-        output::warn(&format!("training on the CPU will take about {hours:.1} hours ({} steps)", plan.total_steps()));
-    }
-}
-
-/// Before time is spent on a run that would end for want of memory.
-fn refuse_what_cannot_fit(
-    session: &Session,
-    device: &Device,
-    base: &ModelFolder,
-    start: &Start,
-    rows: &EncodedRows,
-    precision: Precision,
-) -> Result<()> {
-    let Some(available) = device.free_memory() else {
-        return Ok(());
-    };
-    let (args, defaults) = (&session.config.training, device.pass_defaults());
-    let parameters: usize =
-        expected_tensors(&base.config).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
-    let size = if device.dtype(precision)? == DType::BF16 { 2 } else { 4 };
-    let demand = Demand {
-        model: &base.config,
-        // On the CPU as the file has them.
-        weights: match device {
-            Device::Cpu => base.checkpoint.bytes(),
-            #[allow(unreachable_patterns, reason = "without GPUs there is no other")]
-            _ => (parameters * size) as u64,
-        },
-        trained_parameters: match &start.trained {
-            StartWeights::Adapter(adapter) => adapter.weights.values().map(|w| w.a.len() + w.b.len()).sum::<usize>(),
-            StartWeights::InModel(_) => parameters,
-        } as u64,
-        trains_all: matches!(start.trained, StartWeights::InModel(_)),
-        activation_size: size as u64,
-        passes_at_once: match device {
-            Device::Cpu => passes_at_once(parameters) as u64,
-            #[allow(unreachable_patterns, reason = "without GPUs there is no other")]
-            _ => 1,
-        },
-    };
-    // Every step has about the same passes: some show how large they are.
-    const STEPS_LOOKED_AT: usize = 20;
-    let plan = Arc::new(batch_plan(args, rows.rows.len(), defaults));
-    let windows = plan.windows(Arc::new(rows.rows.clone()), 0).take(STEPS_LOOKED_AT);
-    let tokens = windows.map(|window| largest_pass(&window.micro_batches)).max().unwrap_or(0);
-    let longest = rows.rows.iter().map(|row| row.input_ids.len()).max().unwrap_or(0);
-    match refusal(&demand, args, tokens, longest, available) {
-        Some(text) => bad_input!("{text}"),
-        None => Ok(()),
-    }
 }
 
 struct Train<'a> {

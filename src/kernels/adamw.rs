@@ -18,11 +18,14 @@ pub struct AdamWStep {
     pub time: usize,
 }
 
+/// Stands for a gradient that is no number. No other gradient is so large: the sum of squares would not be finite.
+pub const BAD_GRADIENT: f32 = f32::MAX;
+
 /// Elements that a thread takes at a time.
 const CHUNK: usize = 1 << 14;
 
-/// Weights and both moments after the step, changed in place, and left alone where the gradient is NaN; as they were, on
-/// backends without this fast path.
+/// Weights and both moments after the step, changed in place, and left alone where the gradient is [`BAD_GRADIENT`]; as they
+/// were, on backends without this fast path.
 pub fn adamw<B: Backend, const D: usize>(
     step: AdamWStep,
     gradient: &Tensor<B, D>,
@@ -52,7 +55,7 @@ fn change(step: AdamWStep, gradient: &[f32], weights: &mut [f32], first: &mut [f
         let new_v = *v * beta_2 + g * g * (1.0 - beta_2);
         let delta = (new_m / correction_1) / ((new_v / correction_2).sqrt() + epsilon);
         let new_w = *w * decay - delta * learning_rate;
-        let keep = g.is_nan();
+        let keep = *g == BAD_GRADIENT;
         *m = if keep { *m } else { new_m };
         *v = if keep { *v } else { new_v };
         *w = if keep { *w } else { new_w };

@@ -14,7 +14,7 @@ mod op;
 mod rms_norm;
 mod swiglu;
 
-pub use adamw::{AdamWStep, adamw};
+pub use adamw::{AdamWStep, BAD_GRADIENT, adamw};
 pub use attention::{AttentionPass, AttentionShape, LayerCache, cached_attention, causal_attention};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
 pub use linear::{Branch, linear, linear_backward, lora_linear, trained_linear, weight_gradient, widens_bf16};

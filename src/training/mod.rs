@@ -4,6 +4,7 @@
 pub mod arguments;
 pub mod checkpoint;
 pub mod clipping;
+mod divergence;
 pub mod early_stopping;
 pub mod evaluate;
 pub mod learner;

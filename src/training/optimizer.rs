@@ -16,13 +16,13 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::arguments::TrainingArguments;
 use crate::bad_input;
-use crate::kernels::{AdamWStep, adamw};
+use crate::kernels::{AdamWStep, BAD_GRADIENT, adamw};
 use crate::weights::safetensors::{SafetensorsFile, narrow};
 
 type Inner<M, B> = OptimizerAdaptor<MatrixDecay, M, B>;
 
 /// AdamW whose weight decay leaves vectors (biases, norms) alone, as transformers' Trainer does, and which changes nothing
-/// where the gradient is NaN: no bad number gets into a weight, and the device need not be asked first.
+/// where the gradient is [`BAD_GRADIENT`]: no bad number gets into a weight, and the device need not be asked first.
 #[derive(Clone)]
 pub struct MatrixDecay {
     /// Learning rate and time are those of the step.
@@ -58,7 +58,7 @@ impl MatrixDecay {
         time: usize,
     ) -> [Tensor<B, D>; 3] {
         let adamw = if D == 1 { &self.vectors } else { &self.matrices };
-        let bad = gradient.clone().is_nan();
+        let bad = gradient.clone().greater_equal_elem(BAD_GRADIENT);
         let before = AdamWState::new(momentum(time - 1, first.clone(), second.clone()));
         let (new, state) = adamw.step(learning_rate, tensor.clone(), gradient, Some(before));
         let AdaptiveMomentumState { moment_1, moment_2, .. } = state.expect("a step leaves a state").momentum;

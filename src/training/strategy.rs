@@ -22,6 +22,7 @@ use burn::train::{
 use super::arguments::{IntervalStrategy, TrainingArguments};
 use super::checkpoint::{Checkpoints, LoopState, Saver, Snapshot};
 use super::clipping::clip_grad_norm;
+use super::divergence::{MOST_UNREAD, Unread, check_finite, diverged};
 use super::early_stopping::EarlyStopping;
 use super::evaluate::{EvalMetrics, evaluate};
 use super::learner::Components;
@@ -123,43 +124,6 @@ impl Due {
     }
 }
 
-/// A step's figures, on the device until they are needed.
-struct Unread<B: AutodiffBackend> {
-    step: usize,
-    /// Places of its rows in the training set.
-    rows: Vec<usize>,
-    /// `[1]`
-    loss: Tensor<B::InnerBackend, 1>,
-    /// `[1]`
-    grad_norm: Tensor<B::InnerBackend, 1>,
-}
-
-/// Stops a run whose numbers are none, before anything more is saved: the optimizer made nothing of them.
-fn check_finite<B: AutodiffBackend>(unread: &[Unread<B>]) -> Result<()> {
-    if unread.is_empty() {
-        return Ok(());
-    }
-    let figures = unread.iter().flat_map(|unread| [unread.loss.clone(), unread.grad_norm.clone()]).collect();
-    let figures: Vec<f64> = Tensor::cat(figures, 0).into_data().iter::<f64>().collect();
-    let bad =
-        unread.iter().zip(figures.chunks(2)).find(|(_, figures)| !figures.iter().all(|figure| figure.is_finite()));
-    if let Some((Unread { step, rows, .. }, figures)) = bad {
-        let mut rows: Vec<usize> = rows.iter().map(|row| row + 1).collect();
-        rows.sort_unstable();
-        let rows = rows.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-        let what = format!("the loss is {} and the gradient norm {}", figures[0], figures[1]);
-        bail!("{}\nThat step was not made. Its rows in train_file: {rows}", diverged(&what, *step));
-    }
-    Ok(())
-}
-
-fn diverged(what: &str, step: usize) -> String {
-    format!(
-        "{what} at step {step}: training has diverged. The last checkpoint is intact; lower training.learning_rate or raise \
-         training.warmup_steps"
-    )
-}
-
 /// Label tokens and the time that they took.
 #[derive(Default)]
 struct Speed {
@@ -244,6 +208,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             self.speed.add(label_count, started.elapsed());
             end = self.after_step(Some(grad_norm))?;
         }
+        check_finite(&std::mem::take(&mut self.unread))?;
         if !self.hear_of_save() {
             self.save()?;
             self.finish_saving()?;
@@ -267,10 +232,10 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let due = self.due();
         let asked_to_stop = self.interrupter.should_stop() && self.state.global_step < self.state.max_steps;
         if let Some(grad_norm) = grad_norm
-            && (due.any() || asked_to_stop)
+            && (due.any() || asked_to_stop || self.unread.len() >= MOST_UNREAD)
         {
-            let figures = self.figures(grad_norm);
             if due.log {
+                let figures = self.figures(grad_norm);
                 self.log(&figures);
             }
             check_finite(&std::mem::take(&mut self.unread))?; // before anything is saved

@@ -22,25 +22,14 @@ use qwen_lora::weights::safetensors::SafetensorsFile;
 use qwen_lora::weights::trained_model::ModelFormat;
 
 use crate::fixtures::{assert_close, golden_rows, json, max_difference, path, values};
-use crate::training::{check_log, unwatched, window};
+use crate::training::{self, check_log, unwatched, window};
 
 fn arguments(folder: &Path) -> TrainingArguments {
     let golden = json("full.json");
     TrainingArguments {
-        per_device_train_batch_size: 2,
-        gradient_accumulation_steps: 4,
         learning_rate: golden["learning_rate"].as_f64().unwrap(),
         weight_decay: golden["weight_decay"].as_f64().unwrap(),
-        max_steps: Some(20),
-        warmup_steps: 5,
-        shuffle: false,
-        logging_steps: 1,
-        eval_steps: 10,
-        save_steps: 10,
-        output_dir: folder.join("out"),
-        logging_dir: folder.join("logs"),
-        load_best_model_at_end: false,
-        ..TrainingArguments::default()
+        ..training::arguments(folder)
     }
 }
 

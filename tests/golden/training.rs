@@ -38,7 +38,7 @@ use crate::fixtures::{
 };
 
 /// The golden run's settings.
-fn arguments(folder: &Path) -> TrainingArguments {
+pub fn arguments(folder: &Path) -> TrainingArguments {
     TrainingArguments {
         per_device_train_batch_size: 2,
         gradient_accumulation_steps: 4,

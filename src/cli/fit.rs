@@ -1,0 +1,80 @@
+//! Whether a run's time and memory are worth beginning it.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use burn::tensor::DType;
+
+use super::{Session, output};
+use crate::backend::{Device, cpu_flops};
+use crate::bad_input;
+use crate::data::batching::BatchPlan;
+use crate::data::encode::EncodedRows;
+use crate::training::arguments::Precision;
+use crate::training::memory::{Demand, largest_pass, refusal};
+use crate::training::side_by_side::passes_at_once;
+use crate::training::trainer::{Start, StartWeights, batch_plan};
+use crate::weights::model::{ModelFolder, expected_tensors};
+
+/// Before hours are spent unawares.
+pub fn say_how_long_it_takes(plan: &BatchPlan, base: &ModelFolder, rows: &EncodedRows, trains_all: bool) {
+    /// Share of the matrix product's speed that a whole training step reaches.
+    const EFFICIENCY: f64 = 0.5;
+    let tokens: usize = rows.rows.iter().map(|row| row.input_ids.len()).sum();
+    let epochs = plan.total_steps() as f64 / plan.steps_per_epoch() as f64;
+    // Forward and backward at two operations a parameter; frozen weights need no gradient of their own.
+    let passes = if trains_all { 6.0 } else { 4.0 };
+    let operations = passes * base.config.multiplied_parameters() as f64 * tokens as f64 * epochs;
+    let hours = operations / (cpu_flops() * EFFICIENCY) / 3600.0;
+    if hours > 0.2 {
+        output::warn(&format!("training on the CPU will take about {hours:.1} hours ({} steps)", plan.total_steps()));
+    }
+}
+
+/// Before time is spent on a run that would end for want of memory.
+pub fn refuse_what_cannot_fit(
+    session: &Session,
+    device: &Device,
+    base: &ModelFolder,
+    start: &Start,
+    rows: &EncodedRows,
+    precision: Precision,
+) -> Result<()> {
+    let Some(available) = device.free_memory() else {
+        return Ok(());
+    };
+    let (args, defaults) = (&session.config.training, device.pass_defaults());
+    let parameters: usize =
+        expected_tensors(&base.config).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    let size = if device.dtype(precision)? == DType::BF16 { 2 } else { 4 };
+    let demand = Demand {
+        model: &base.config,
+        // On the CPU as the file has them.
+        weights: match device {
+            Device::Cpu => base.checkpoint.bytes(),
+            #[allow(unreachable_patterns, reason = "without GPUs there is no other")]
+            _ => (parameters * size) as u64,
+        },
+        trained_parameters: match &start.trained {
+            StartWeights::Adapter(adapter) => adapter.weights.values().map(|w| w.a.len() + w.b.len()).sum::<usize>(),
+            StartWeights::InModel(_) => parameters,
+        } as u64,
+        trains_all: matches!(start.trained, StartWeights::InModel(_)),
+        activation_size: size as u64,
+        passes_at_once: match device {
+            Device::Cpu => passes_at_once(parameters) as u64,
+            #[allow(unreachable_patterns, reason = "without GPUs there is no other")]
+            _ => 1,
+        },
+    };
+    // Every step has about the same passes: some show how large they are.
+    const STEPS_LOOKED_AT: usize = 20;
+    let plan = Arc::new(batch_plan(args, rows.rows.len(), defaults));
+    let windows = plan.windows(Arc::new(rows.rows.clone()), 0).take(STEPS_LOOKED_AT);
+    let tokens = windows.map(|window| largest_pass(&window.micro_batches)).max().unwrap_or(0);
+    let longest = rows.rows.iter().map(|row| row.input_ids.len()).max().unwrap_or(0);
+    match refusal(&demand, args, tokens, longest, available) {
+        Some(text) => bad_input!("{text}"),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,161 @@
+//! What a training run begins with, and what of an earlier one it may touch.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::{Session, output};
+use crate::bad_input;
+use crate::config::RunConfig;
+use crate::data::template;
+use crate::data::tokenizer::Tokenizer;
+use crate::files::is_same_folder;
+use crate::model::LoraConfig;
+use crate::training::TrainingArguments;
+use crate::training::arguments::Resume;
+use crate::training::checkpoint::{Checkpoints, SavedRun};
+use crate::training::trainer::{Start, StartWeights};
+use crate::weights::adapter::Adapter;
+use crate::weights::adapter_config::{AdapterConfig, CONFIG_FILE as ADAPTER_CONFIG};
+use crate::weights::adapter_record::AdapterRecord;
+use crate::weights::model::ModelFolder;
+use crate::weights::trained_model::ModelFormat;
+
+/// The checkpoint that the config asks to go on from, if any.
+pub fn run_to_resume(args: &TrainingArguments) -> Result<Option<SavedRun>> {
+    let folder = match &args.resume_from_checkpoint {
+        None | Some(Resume::Latest(false)) => return Ok(None),
+        Some(Resume::From(folder)) => folder.clone(),
+        Some(Resume::Latest(true)) => {
+            let (latest, damaged) = Checkpoints::of(&args.output_dir).latest_complete();
+            damaged.iter().for_each(|problem| output::warn(problem));
+            match latest {
+                Some(folder) => folder,
+                None => {
+                    let path = args.output_dir.display();
+                    output::warn(&format!(
+                        "there is no complete checkpoint in {path} to resume from; starting from the beginning"
+                    ));
+                    return Ok(None);
+                }
+            }
+        }
+    };
+    output::inform(&format!("resuming from {}", folder.display()));
+    SavedRun::read(&folder).map(Some)
+}
+
+/// What to begin with. Checked against the model before any weight is loaded.
+pub fn start(
+    session: &Session,
+    base: &ModelFolder,
+    tokenizer: &Tokenizer,
+    saved: Option<SavedRun>,
+    accepts_changes: bool,
+) -> Result<Start> {
+    let config = &session.config;
+    let trained = match &config.lora {
+        Some(lora) => {
+            StartWeights::Adapter(start_adapter(config, lora, base, tokenizer, saved.as_ref(), accepts_changes)?)
+        }
+        None => {
+            if is_same_folder(&config.training.output_dir, &base.path) {
+                bad_input!(
+                    "training.output_dir {} is the base model's own folder; name another one",
+                    config.training.output_dir.display()
+                );
+            }
+            if let Some(saved) = saved.as_ref().filter(|saved| saved.folder.join(ADAPTER_CONFIG).exists()) {
+                bad_input!(
+                    "{} holds an adapter, but the config trains all weights (\"lora\": null)",
+                    saved.folder.display()
+                );
+            }
+            StartWeights::InModel(Arc::new(ModelFormat::of(base)?))
+        }
+    };
+    Ok(Start { trained, saved, accepts_changes })
+}
+
+/// The adapter to begin with: resumed, given, or fresh.
+fn start_adapter(
+    config: &RunConfig,
+    lora: &LoraConfig,
+    base: &ModelFolder,
+    tokenizer: &Tokenizer,
+    saved: Option<&SavedRun>,
+    accepts_changes: bool,
+) -> Result<Adapter> {
+    let targets = lora.targets().expect("the config was validated");
+    let (mut adapter, which) = match (saved, &lora.init_adapter) {
+        (Some(saved), _) => (Adapter::read(&saved.folder)?, "the checkpoint to resume from"),
+        (None, Some(folder)) => (Adapter::read(folder)?, "lora.init_adapter"),
+        (None, None) => {
+            let fresh = AdapterConfig {
+                r: lora.r,
+                lora_alpha: lora.lora_alpha,
+                lora_dropout: lora.lora_dropout,
+                target_modules: targets.clone(),
+                use_rslora: false,
+                base_model_name_or_path: None,
+                record: None,
+            };
+            (Adapter::init(fresh, &base.config, config.training.seed), "the config's adapter")
+        }
+    };
+    if let Err(difference) = adapter.check_matches(lora, &targets) {
+        bad_input!("{which} is not the config's kind of adapter: {difference}");
+    }
+    adapter.check_fits(&base.config)?;
+    let record =
+        AdapterRecord { base_weights: base.fingerprint(), template: template::description(&tokenizer.eos_token) };
+    // A resumed run compares more than that.
+    let differences = adapter.config.record.iter().flat_map(|trained| trained.differences(&record)).collect::<Vec<_>>();
+    if saved.is_none() && !differences.is_empty() && !accepts_changes {
+        bad_input!("{which}: {}. To go on all the same: --accept-changes", differences.join("; "));
+    }
+    adapter.config.base_model_name_or_path = Some(config.model_name.clone());
+    adapter.config.record = Some(record);
+    Ok(adapter)
+}
+
+/// What an earlier run left in `output_dir` and a new one would mix with; removed when the new one starts.
+pub struct OldRun {
+    checkpoints: Checkpoints,
+    /// Remove only checkpoints after this step.
+    after: Option<usize>,
+}
+
+impl OldRun {
+    pub fn remove(&self) -> Result<()> {
+        self.checkpoints.remove_partial();
+        self.checkpoints.retire(self.after)
+    }
+}
+
+/// Results of an earlier run are not mixed with, and not removed unasked.
+pub fn refuse_to_overwrite(args: &TrainingArguments, start: &Start, overwrite: bool) -> Result<OldRun> {
+    let checkpoints = Checkpoints::of(&args.output_dir);
+    let folder = args.output_dir.display();
+    // Damaged checkpoints are no loss.
+    let (after, is_worth_keeping) = match &start.saved {
+        None => (None, checkpoints.holds_a_run()),
+        Some(saved) => {
+            let step = Some(saved.state.global_step);
+            (step, checkpoints.latest_complete().0.is_some_and(|latest| Checkpoints::step_of(&latest) > step))
+        }
+    };
+    match after {
+        _ if overwrite || !is_worth_keeping => {}
+        None => bad_input!(
+            "training.output_dir {folder} holds the results of a run. Go on with it: --set \
+             training.resume_from_checkpoint=true; replace it: --overwrite; or name another folder"
+        ),
+        Some(step) => bad_input!(
+            "training.output_dir {folder} holds checkpoints after step {step}, where this run would go on. Go on from \
+             the latest: --set training.resume_from_checkpoint=true; drop the later ones: --overwrite; or name another \
+             folder"
+        ),
+    }
+    Ok(OldRun { checkpoints, after })
+}
