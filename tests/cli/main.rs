@@ -7,3 +7,4 @@ mod faults;
 mod hub;
 mod resume;
 mod support;
+mod terminal;
