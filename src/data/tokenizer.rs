@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::bad_input;
@@ -33,7 +34,8 @@ impl Tokenizer {
     /// Reads `tokenizer.json` and `tokenizer_config.json` of a folder.
     pub fn open(folder: &Path) -> Result<Self> {
         let path = folder.join("tokenizer.json");
-        let mut inner = tokenizers::Tokenizer::from_file(&path)
+        // As JSON first: where a file is not, tokenizers' own reader may panic.
+        let mut inner = tokenizers::Tokenizer::deserialize(read_json(&path)?)
             .or_bad_input(|| format!("cannot read the tokenizer {}", path.display()))?;
         // Files saved after training may ask for either; transformers switches both off for every call, and padding
         // here would be trained on.

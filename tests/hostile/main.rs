@@ -7,14 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::DType;
 use qwen_lora::config::RunConfig;
 use qwen_lora::data::encode::{EncodeOptions, encode};
 use qwen_lora::data::jsonl;
 use qwen_lora::data::tokenizer::Tokenizer;
+use qwen_lora::training::arguments::TrainingArguments;
 use qwen_lora::training::checkpoint::SavedRun;
 use qwen_lora::training::manifest;
+use qwen_lora::training::optimizer::SharedAdamW;
 use qwen_lora::training::state::TrainerState;
-use qwen_lora::training::trainer::Start;
+use qwen_lora::training::trainer::{Start, StartWeights};
 use qwen_lora::weights::adapter::Adapter;
 use qwen_lora::weights::generation_config::ModelGenerationConfig;
 use qwen_lora::weights::model::ModelFolder;
@@ -131,12 +135,23 @@ fn read_checkpoint(folder: &Path) -> bool {
     SavedRun::read(folder).and_then(Start::resumed).is_ok()
 }
 
+/// Loads the optimizer's moments for the weights that they belong to.
+fn read_moments(folder: &Path) -> bool {
+    manifest::write(folder).unwrap();
+    let start = SavedRun::read(folder).and_then(Start::resumed).unwrap();
+    let (StartWeights::Adapter(adapter), Some(saved)) = (start.trained, start.saved) else { unreachable!() };
+    let device = Default::default();
+    let model = ModelFolder::open(&fixture("tiny-model")).unwrap().load::<Autodiff<Flex>>(&device, DType::F32);
+    let optimizer = SharedAdamW::new(&TrainingArguments::default());
+    ok(optimizer.load(&saved.optimizer_file(), &adapter.attach(model, 0.0), saved.state.global_step, &device))
+}
+
 fn targets() -> Vec<Target> {
     let (model, adapter, checkpoint) = (fixture("tiny-model"), fixture("golden/adapter_final_hand"), checkpoint());
     let read_model: fn(&Path) -> bool = |folder| {
         let Ok(folder) = ModelFolder::open(folder) else { return false };
         folder.fingerprint();
-        folder.load::<burn::backend::Flex>(&Default::default(), burn::tensor::DType::F32);
+        folder.load::<Flex>(&Default::default(), DType::F32);
         true
     };
     let read_tokenizer: fn(&Path) -> bool = |folder| {
@@ -160,6 +175,7 @@ fn targets() -> Vec<Target> {
         Target::new(std::slice::from_ref(&checkpoint), "trainer_state.json", |f| ok(TrainerState::read(f))),
         Target::new(std::slice::from_ref(&checkpoint), "loop_state.json", read_checkpoint),
         Target::new(std::slice::from_ref(&checkpoint), "adapter_record.json", read_checkpoint),
+        Target::new(std::slice::from_ref(&checkpoint), "optimizer.safetensors", read_moments),
         Target::new(&[checkpoint], "manifest.json", |f| manifest::problem(f).is_none()),
     ]
 }
