@@ -1,6 +1,6 @@
 //! Hostile files: whatever bytes a file holds, reading it ends with a value or an error, without a panic and without more
 //! memory than the file's size warrants. 2,000 mutants of real files run with every test; a hundred times as many with
-//! `cargo test --release --test hostile -- --ignored`.
+//! `cargo test --test hostile -- --ignored`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::{AssertUnwindSafe, catch_unwind};
