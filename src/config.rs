@@ -82,6 +82,7 @@ impl RunConfig {
     pub fn from_json(mut json: Value) -> Result<Self, Vec<String>> {
         let known = serde_json::to_value(Self::default()).expect("the config serialises");
         let mut problems = Vec::new();
+        answer_with_what_is_trained(&mut json);
         remove_unknown_keys(&mut json, &known, "", &mut problems);
         let config = loop {
             match serde_path_to_error::deserialize::<_, Self>(&json) {
@@ -124,6 +125,15 @@ impl RunConfig {
             problems.push("training.dtype: weights that are all trained (\"lora\": null) are f32; use \"auto\"".into());
         }
         problems
+    }
+}
+
+/// Where `inference.adapter_path` is absent, it is `training.output_dir`.
+fn answer_with_what_is_trained(json: &mut Value) {
+    let Some(output_dir) = json.pointer("/training/output_dir").cloned() else { return };
+    let inference = json.as_object_mut().map(|json| json.entry("inference").or_insert_with(|| Map::new().into()));
+    if let Some(inference) = inference.and_then(Value::as_object_mut) {
+        inference.entry("adapter_path").or_insert(output_dir);
     }
 }
 
@@ -230,6 +240,20 @@ mod tests {
         for bad in ["training.seed", "a..b=1", "training.seed.x=1"] {
             assert!(apply_override(&mut json!({"training": {"seed": 1}}), bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_trained_answers_unless_told_otherwise() {
+        let adapter_path = |json| RunConfig::from_json(json).unwrap().inference.adapter_path;
+        assert_eq!(adapter_path(json!({"training": {"output_dir": "a"}})), Path::new("a"));
+        assert_eq!(
+            adapter_path(json!({"training": {"output_dir": "a"}, "inference": {"mode": "base"}})),
+            Path::new("a")
+        );
+        let both = json!({"training": {"output_dir": "a"}, "inference": {"adapter_path": "b"}});
+        assert_eq!(adapter_path(both), Path::new("b"));
+        let default = RunConfig::default();
+        assert_eq!(default.inference.adapter_path, default.training.output_dir);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Reading the user's files, and writing files that appear whole or not at all.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::bad_input;
 use crate::error::OrBadInput;
 
 /// Reads a text file of the user's.
@@ -64,6 +65,14 @@ pub fn remove(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Where a folder is built that is to appear whole under its own name. Refuses what cannot be renamed over.
+pub fn partial_of(folder: &Path) -> Result<PathBuf> {
+    let Some(name) = folder.file_name().filter(|_| !is_same_folder(folder, Path::new("."))) else {
+        bad_input!("{} cannot be written as a whole; name a new folder in it", folder.display());
+    };
+    Ok(folder.with_file_name(format!(".{}.partial", name.to_string_lossy())))
 }
 
 /// Whether two paths lead to one folder that is there.

@@ -10,6 +10,7 @@ use crate::backend::{Device, cpu_flops};
 use crate::bad_input;
 use crate::data::batching::BatchPlan;
 use crate::data::encode::EncodedRows;
+use crate::model::TargetModule;
 use crate::training::arguments::Precision;
 use crate::training::memory::{Demand, largest_pass, refusal};
 use crate::training::side_by_side::passes_at_once;
@@ -47,10 +48,13 @@ pub fn refuse_what_cannot_fit(
     let parameters: usize =
         expected_tensors(&base.config).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
     let size = if device.dtype(precision)? == DType::BF16 { 2 } else { 4 };
+    let trains_all = matches!(start.trained, StartWeights::InModel(_));
+    let on_cpu = matches!(device, Device::Cpu);
     let demand = Demand {
         model: &base.config,
         // On the CPU as the file has them.
         weights: match device {
+            _ if trains_all => 0,
             Device::Cpu => base.checkpoint.bytes(),
             #[allow(unreachable_patterns, reason = "without GPUs there is no other")]
             _ => (parameters * size) as u64,
@@ -59,7 +63,15 @@ pub fn refuse_what_cannot_fit(
             StartWeights::Adapter(adapter) => adapter.weights.values().map(|w| w.a.len() + w.b.len()).sum::<usize>(),
             StartWeights::InModel(_) => parameters,
         } as u64,
-        trains_all: matches!(start.trained, StartWeights::InModel(_)),
+        trains_all,
+        keeps_all_inputs: match &start.trained {
+            StartWeights::Adapter(adapter) => {
+                use TargetModule::{KProj, QProj, VProj};
+                adapter.weights.keys().any(|(_, target)| !matches!(target, QProj | KProj | VProj))
+            }
+            StartWeights::InModel(_) => true,
+        },
+        saves_from_here: on_cpu,
         activation_size: size as u64,
         passes_at_once: match device {
             Device::Cpu => passes_at_once(parameters) as u64,
@@ -73,7 +85,7 @@ pub fn refuse_what_cannot_fit(
     let windows = plan.windows(Arc::new(rows.rows.clone()), 0).take(STEPS_LOOKED_AT);
     let tokens = windows.map(|window| largest_pass(&window.micro_batches)).max().unwrap_or(0);
     let longest = rows.rows.iter().map(|row| row.input_ids.len()).max().unwrap_or(0);
-    match refusal(&demand, args, tokens, longest, available) {
+    match refusal(&demand, args, tokens.max(longest), longest, available) {
         Some(text) => bad_input!("{text}"),
         None => Ok(()),
     }

@@ -114,15 +114,19 @@ pub fn print_answers<B: Backend>(
     output: Output,
     on_answer: impl FnMut(Value) -> Result<()>,
 ) -> Result<()> {
-    let mut printer =
-        InOrder { questions, output, on_answer, current: 0, waiting: vec![Waiting::default(); questions.len()] };
-    let mut printed = printer.begin();
-    if printed.is_ok() {
-        answer(model, tokenizer, generation, questions, |progress| {
-            printed = printer.hear(progress);
-            printed.is_ok()
-        })?;
-    }
+    let mut printer = InOrder {
+        questions,
+        output,
+        on_answer,
+        begun: 0,
+        current: 0,
+        waiting: vec![Waiting::default(); questions.len()],
+    };
+    let mut printed = Ok(());
+    answer(model, tokenizer, generation, questions, |progress| {
+        printed = printer.hear(progress);
+        printed.is_ok()
+    })?;
     printed
 }
 
@@ -131,6 +135,8 @@ struct InOrder<'a, F> {
     questions: &'a [String],
     output: Output,
     on_answer: F,
+    /// How many questions were printed.
+    begun: usize,
     /// The question whose answer is being printed.
     current: usize,
     waiting: Vec<Waiting>,
@@ -144,11 +150,18 @@ struct Waiting {
 }
 
 impl<F: FnMut(Value) -> Result<()>> InOrder<'_, F> {
-    fn begin(&self) -> Result<()> {
-        self.output.text(&format!("Question: {}\nAnswer: ", self.questions[self.current]))
+    /// Prints the current question, once, and what is known of its answer.
+    fn begin(&mut self) -> Result<()> {
+        if self.begun > self.current || self.current == self.questions.len() {
+            return Ok(());
+        }
+        self.begun += 1;
+        let (question, text) = (&self.questions[self.current], &self.waiting[self.current].text);
+        self.output.text(&format!("Question: {question}\nAnswer: {text}"))
     }
 
     fn hear(&mut self, progress: Progress) -> Result<()> {
+        self.begin()?;
         match progress {
             Progress::Text(number, piece) if number == self.current => self.output.text(piece)?,
             Progress::Text(number, piece) => self.waiting[number].text.push_str(piece),
@@ -167,10 +180,7 @@ impl<F: FnMut(Value) -> Result<()>> InOrder<'_, F> {
             self.output.text("\n\n")?;
             (self.on_answer)(object)?;
             self.current += 1;
-            if self.current < self.questions.len() {
-                self.begin()?;
-                self.output.text(&self.waiting[self.current].text)?;
-            }
+            self.begin()?;
         }
         Ok(())
     }

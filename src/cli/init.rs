@@ -11,7 +11,7 @@ use crate::bad_input;
 use crate::data::jsonl;
 use crate::data::train_tokenizer::{MIN_VOCAB_SIZE, TrainedTokenizer};
 use crate::error::BadInput;
-use crate::files::{read_input, read_json, remove, write_atomically};
+use crate::files::{partial_of, read_input, read_json, remove, write_atomically};
 use crate::model::Qwen2Config;
 use crate::weights::init::init_model;
 
@@ -39,6 +39,7 @@ pub fn run(args: InitArgs) -> Result<()> {
     if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
         bad_input!("{} holds other files; name a new folder for the model", folder.display());
     }
+    let partial = partial_of(folder)?;
     let shape = read_json(&args.shape)?;
     let config = Qwen2Config::from_json(&shape)
         .map_err(|problems| BadInput(format!("{}:\n  {}", args.shape.display(), problems.join("\n  "))))?;
@@ -60,8 +61,6 @@ pub fn run(args: InitArgs) -> Result<()> {
     let model = init_model(&shape, &config, tokenizer.end_of_text_id, args.seed)?;
     let parameters: usize = model.tensors.values().map(|tensor| tensor.values.len()).sum();
 
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let partial = folder.with_file_name(format!(".{name}.partial"));
     let what = || format!("cannot write {}", folder.display());
     remove(&partial).with_context(what)?;
     model.write(&partial, model.format.dtype)?;

@@ -8,7 +8,7 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use serde_json::json;
 
-use super::{CommonArgs, Session, output, signals};
+use super::{CommonArgs, Session, output, same_place, signals};
 use crate::backend::{Device, Job};
 use crate::bad_input;
 use crate::data::encode::{EncodedRow, encode};
@@ -63,7 +63,9 @@ pub fn run(args: MergeArgs) -> Result<()> {
         ))?;
     }
     session.output.object(&json!({"output": folder.display().to_string(), "parity": parity}))?;
-    output::inform("answer with it: qwen-lora infer --mode merged");
+    let key = [("inference.merged_model_path", folder.as_path())];
+    let keys = if same_place(&folder, &session.config.inference.merged_model_path) { &[] } else { &key[..] };
+    output::inform(&format!("ask it: {} --mode merged", session.command("infer", keys)));
     Ok(())
 }
 

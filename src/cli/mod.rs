@@ -14,7 +14,7 @@ mod signals;
 mod start;
 mod train;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -23,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::backend::{self, Device, Selection};
 use crate::config::RunConfig;
 use crate::error::{BadInput, Interrupted};
+use crate::files::is_same_folder;
 use crate::inference::chat::Mode;
 use crate::inference::choice::ModelChoice;
 use crate::weights::hub::HubSettings;
@@ -101,13 +102,28 @@ struct Session {
     config: RunConfig,
     output: Output,
     hub: HubSettings,
+    /// What follows a verb to use the same config again.
+    same_config: Vec<String>,
 }
 
 impl Session {
     fn open(args: &CommonArgs) -> Result<Self> {
         let config = RunConfig::load(&args.config, &args.set)?;
         let hub = HubSettings::from_variables(|name| std::env::var(name).ok(), true);
-        Ok(Self { config, output: Output::new(args.json), hub })
+        let mut same_config = vec!["--config".to_string(), args.config.display().to_string()];
+        same_config.extend(args.set.iter().flat_map(|set| ["--set".to_string(), set.clone()]));
+        Ok(Self { config, output: Output::new(args.json), hub, same_config })
+    }
+
+    /// Another command on the same config, as it would be typed, with keys changed where they have to be.
+    fn command(&self, verb: &str, keys: &[(&str, &Path)]) -> String {
+        let program = std::env::args().next().unwrap_or_else(|| "qwen-lora".into());
+        let mut words = vec![program, verb.to_string()];
+        words.extend(self.same_config.iter().cloned());
+        for (key, value) in keys {
+            words.extend(["--set".to_string(), format!("{key}={}", value.display())]);
+        }
+        words.iter().map(|word| shell_quoted(word)).collect::<Vec<_>>().join(" ")
     }
 
     /// Finds the device; says loudly why it is not the GPU where the config asks for one.
@@ -126,6 +142,17 @@ impl Session {
         }
         output::inform(&format!("using {}", choice.description));
     }
+}
+
+/// A word as a shell reads it back.
+fn shell_quoted(word: &str) -> String {
+    let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c));
+    if plain && !word.is_empty() { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// Whether two paths mean the same place, which need not exist.
+fn same_place(a: &Path, b: &Path) -> bool {
+    is_same_folder(a, b) || std::path::absolute(a).ok() == std::path::absolute(b).ok()
 }
 
 /// Runs the program; the exit code is 0, 1, 2 (the user's input) or 130 (interrupted).

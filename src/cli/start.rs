@@ -13,7 +13,7 @@ use crate::files::is_same_folder;
 use crate::model::LoraConfig;
 use crate::training::TrainingArguments;
 use crate::training::arguments::Resume;
-use crate::training::checkpoint::{Checkpoints, SavedRun};
+use crate::training::checkpoint::{Checkpoints, OldRun, SavedRun};
 use crate::training::trainer::{Start, StartWeights};
 use crate::weights::adapter::Adapter;
 use crate::weights::adapter_config::{AdapterConfig, CONFIG_FILE as ADAPTER_CONFIG};
@@ -45,26 +45,38 @@ pub fn run_to_resume(args: &TrainingArguments) -> Result<Option<SavedRun>> {
     SavedRun::read(&folder).map(Some)
 }
 
+/// What the user allows by a flag.
+#[derive(Debug, Clone, Copy)]
+pub struct Permissions {
+    pub overwrite: bool,
+    pub accept_changes: bool,
+}
+
 /// What to begin with. Checked against the model before any weight is loaded.
 pub fn start(
     session: &Session,
     base: &ModelFolder,
     tokenizer: &Tokenizer,
     saved: Option<SavedRun>,
-    accepts_changes: bool,
+    permissions: Permissions,
 ) -> Result<Start> {
     let config = &session.config;
+    if is_same_folder(&config.training.output_dir, &base.path) {
+        bad_input!(
+            "training.output_dir {} is the base model's own folder; name another one",
+            config.training.output_dir.display()
+        );
+    }
     let trained = match &config.lora {
-        Some(lora) => {
-            StartWeights::Adapter(start_adapter(config, lora, base, tokenizer, saved.as_ref(), accepts_changes)?)
-        }
+        Some(lora) => StartWeights::Adapter(start_adapter(
+            config,
+            lora,
+            base,
+            tokenizer,
+            saved.as_ref(),
+            permissions.accept_changes,
+        )?),
         None => {
-            if is_same_folder(&config.training.output_dir, &base.path) {
-                bad_input!(
-                    "training.output_dir {} is the base model's own folder; name another one",
-                    config.training.output_dir.display()
-                );
-            }
             if let Some(saved) = saved.as_ref().filter(|saved| saved.folder.join(ADAPTER_CONFIG).exists()) {
                 bad_input!(
                     "{} holds an adapter, but the config trains all weights (\"lora\": null)",
@@ -74,7 +86,8 @@ pub fn start(
             StartWeights::InModel(Arc::new(ModelFormat::of(base)?))
         }
     };
-    Ok(Start { trained, saved, accepts_changes })
+    let old_run = old_run(&config.training, saved.as_ref(), permissions.overwrite)?;
+    Ok(Start { trained, saved, old_run: Some(old_run), accepts_changes: permissions.accept_changes })
 }
 
 /// The adapter to begin with: resumed, given, or fresh.
@@ -119,31 +132,19 @@ fn start_adapter(
     Ok(adapter)
 }
 
-/// What an earlier run left in `output_dir` and a new one would mix with; removed when the new one starts.
-pub struct OldRun {
-    checkpoints: Checkpoints,
-    /// Remove only checkpoints after this step.
-    after: Option<usize>,
-}
-
-impl OldRun {
-    pub fn remove(&self) -> Result<()> {
-        self.checkpoints.remove_partial();
-        self.checkpoints.retire(self.after)
-    }
-}
-
 /// Results of an earlier run are not mixed with, and not removed unasked.
-pub fn refuse_to_overwrite(args: &TrainingArguments, start: &Start, overwrite: bool) -> Result<OldRun> {
+fn old_run(args: &TrainingArguments, saved: Option<&SavedRun>, overwrite: bool) -> Result<OldRun> {
     let checkpoints = Checkpoints::of(&args.output_dir);
     let folder = args.output_dir.display();
-    // Damaged checkpoints are no loss.
-    let (after, is_worth_keeping) = match &start.saved {
-        None => (None, checkpoints.holds_a_run()),
-        Some(saved) => {
-            let step = Some(saved.state.global_step);
-            (step, checkpoints.latest_complete().0.is_some_and(|latest| Checkpoints::step_of(&latest) > step))
-        }
+    // The step after which the run of a checkpoint in this folder goes on.
+    let own = saved.filter(|saved| saved.folder.parent().is_some_and(|of| is_same_folder(of, &args.output_dir)));
+    let after = own.map(|saved| saved.state.global_step);
+    let resumes = args.resume_from_checkpoint.as_ref().is_some_and(|resume| *resume != Resume::Latest(false));
+    let is_worth_keeping = match after {
+        // Damaged ones were passed over, and are set aside.
+        Some(_) => checkpoints.latest_complete().0.is_some_and(|latest| Checkpoints::step_of(&latest) > after),
+        None if resumes && saved.is_none() => checkpoints.holds_results(),
+        None => checkpoints.holds_results() || !checkpoints.steps().is_empty(),
     };
     match after {
         _ if overwrite || !is_worth_keeping => {}
@@ -157,5 +158,5 @@ pub fn refuse_to_overwrite(args: &TrainingArguments, start: &Start, overwrite: b
              folder"
         ),
     }
-    Ok(OldRun { checkpoints, after })
+    Ok(OldRun { checkpoints, after, overwrite })
 }

@@ -15,8 +15,8 @@ use serde_json::json;
 use super::comparison::{Answered, Questions, SCORED_ANSWERS, score_rows, side_by_side, table, test_records};
 use super::fit::{refuse_what_cannot_fit, say_how_long_it_takes};
 use super::progress::{RunFacts, Watcher};
-use super::start::{OldRun, refuse_to_overwrite, run_to_resume, start};
-use super::{CommonArgs, Session, output, signals};
+use super::start::{Permissions, run_to_resume, start};
+use super::{CommonArgs, Session, output, same_place, shell_quoted, signals};
 use crate::backend::{Device, Job};
 use crate::bad_input;
 use crate::config::RunConfig;
@@ -25,10 +25,11 @@ use crate::data::encode;
 use crate::data::encode::EncodedRows;
 use crate::data::jsonl::{self, Record, Rows};
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
-use crate::error::{BadInput, Interrupted};
+use crate::error::{Interrupted, OrBadInput};
 use crate::files::copy_into;
+use crate::inference::chat::prompts;
 use crate::inference::generation::GenerationConfig;
-use crate::training::arguments::{IntervalStrategy, PassDefaults, Precision};
+use crate::training::arguments::{IntervalStrategy, PassDefaults, Precision, SchedulerType};
 use crate::training::lock::OutputLock;
 use crate::training::trained::Trained;
 use crate::training::trainer::{Start, StartWeights, Surroundings, TrainReport, TrainingData, batch_plan, train};
@@ -77,9 +78,10 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let train_rows = rows(&train_records, &config.train_file)?;
     let eval_rows = rows(&eval_records, &config.eval_file)?;
     let test_records = test_records(config, args.answers)?;
+    let generation = how_to_answer(config, &base, &tokenizer, &test_records)?;
     describe_data(&session, &train_rows, &eval_rows);
-    let start = start(&session, &base, &tokenizer, saved, args.accept_changes)?;
-    let old_run = refuse_to_overwrite(&config.training, &start, args.overwrite)?;
+    let permissions = Permissions { overwrite: args.overwrite, accept_changes: args.accept_changes };
+    let start = start(&session, &base, &tokenizer, saved, permissions)?;
 
     let device = session.select_device();
     let precision = match config.lora {
@@ -88,6 +90,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     };
     device.dtype(precision)?;
     let plan = batch_plan(&config.training, train_rows.rows.len(), device.pass_defaults());
+    warn_about_short_runs(config, plan.total_steps());
     if device == Device::Cpu {
         say_how_long_it_takes(&plan, &base, &train_rows, config.lora.is_none());
     }
@@ -103,9 +106,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
         base: &base,
         tokenizer: &tokenizer,
         start,
-        old_run,
         data,
         test_records,
+        generation,
         facts,
         pass_defaults: device.pass_defaults(),
     };
@@ -129,6 +132,22 @@ fn checked_rows(config: &RunConfig) -> Result<(Rows, Rows)> {
     Ok((rows.next().unwrap_or_default(), rows.next().unwrap_or_default()))
 }
 
+/// How base and tuned model will answer; refuses questions that they could not take, before hours are spent.
+fn how_to_answer(
+    config: &RunConfig,
+    base: &ModelFolder,
+    tokenizer: &Tokenizer,
+    test_records: &[Record],
+) -> Result<GenerationConfig> {
+    let asked = test_records.iter().map(|record| record.question.clone());
+    for questions in [config.inference.questions.clone(), asked.collect()] {
+        prompts(tokenizer, &questions, base.config.vocab_size, base.config.max_position_embeddings)?;
+    }
+    let defaults = ModelGenerationConfig::read(&base.path)?;
+    GenerationConfig::resolve(&config.inference.generation, &defaults, &[tokenizer.eos_token_id])
+        .or_bad_input(|| format!("generation_config.json in {}", base.path.display()))
+}
+
 fn describe_data(session: &Session, train: &EncodedRows, eval: &EncodedRows) {
     let config = &session.config;
     for (rows, path) in [(train, &config.train_file), (eval, &config.eval_file)] {
@@ -146,19 +165,32 @@ fn describe_data(session: &Session, train: &EncodedRows, eval: &EncodedRows) {
     }
 }
 
+/// Settings made for a longer run than this one.
+fn warn_about_short_runs(config: &RunConfig, steps: usize) {
+    let args = &config.training;
+    if args.lr_scheduler_type != SchedulerType::Constant && args.warmup_steps >= steps {
+        output::warn(&format!(
+            "all {steps} steps are within training.warmup_steps {}: the learning rate never reaches {:e}",
+            args.warmup_steps, args.learning_rate
+        ));
+    }
+    if args.logging_steps > steps {
+        output::warn(&format!(
+            "training.logging_steps {} is more than the {steps} steps there are: no training loss will be shown",
+            args.logging_steps
+        ));
+    }
+}
+
 /// The command that this process was started with, made to resume.
 fn resume_command() -> String {
     const RESUME: &str = "training.resume_from_checkpoint=";
-    let quoted = |word: &str| {
-        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c));
-        if plain && !word.is_empty() { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-    };
     let mut words: Vec<String> = Vec::new();
     for word in std::env::args() {
         if word.starts_with(RESUME) {
             words.pop(); // its --set
         } else if !word.starts_with(&format!("--set={RESUME}")) && word != "--overwrite" {
-            words.push(quoted(&word));
+            words.push(shell_quoted(&word));
         }
     }
     format!("{} --set {RESUME}true", words.join(" "))
@@ -169,9 +201,9 @@ struct Train<'a> {
     base: &'a ModelFolder,
     tokenizer: &'a Tokenizer,
     start: Start,
-    old_run: OldRun,
     data: TrainingData,
     test_records: Vec<Record>,
+    generation: GenerationConfig,
     facts: RunFacts,
     pass_defaults: PassDefaults,
 }
@@ -180,14 +212,13 @@ impl Job for Train<'_> {
     type Output = (TrainReport, Option<Comparison>);
 
     fn run<B: AutodiffBackend>(self, device: B::Device, dtype: DType) -> Result<Self::Output> {
-        let Self { session, base, tokenizer, start, old_run, data, test_records, facts, pass_defaults } = self;
+        let Self { session, base, tokenizer, start, data, test_records, generation, facts, pass_defaults } = self;
         let config = &session.config;
         let model = match (&start.trained, &start.saved) {
             (StartWeights::Adapter(_), _) => base.load::<B>(&device, dtype),
             (StartWeights::InModel(_), None) => base.load_trained(&device),
             (StartWeights::InModel(_), Some(saved)) => ModelFolder::open(&saved.folder)?.load_trained(&device),
         };
-        old_run.remove()?; // not before all that a new one needs is there
         let interrupter = Interrupter::new();
         let watcher = Watcher::start(facts, interrupter.clone())?;
         signals::stop_training_with(interrupter.clone(), watcher.prints_lines());
@@ -207,9 +238,6 @@ impl Job for Train<'_> {
         if config.lora.is_none() {
             ModelGenerationConfig::read(&base.path)?.write_with_eos_of(tokenizer, &report.output_dir)?;
         }
-        let defaults = ModelGenerationConfig::read(&base.path)?;
-        let generation = GenerationConfig::resolve(&config.inference.generation, &defaults, &[tokenizer.eos_token_id])
-            .map_err(BadInput)?;
         let questions = Questions::new(&config.inference.questions, &test_records);
         let of_base = questions.ask(&base.load::<B>(&device, dtype).valid(), tokenizer, &generation, "base")?;
         let tuned = match &report.outcome.trained {
@@ -260,6 +288,10 @@ fn summarise(session: &Session, report: &TrainReport, comparison: Option<Compari
     let mut rows = vec![("validation loss", base_loss.map(in_full), loss.map(in_full))];
     rows.extend(score_rows(base_scores, tuned_scores));
     session.output.text(&table(&rows))?;
+    if let (Some(file), true) = (&session.config.test_file, base_scores.is_some()) {
+        let count = base_scores.map_or(0, |scores| scores.answers);
+        session.output.text(&format!("(answers to {count} questions of {})\n", file.display()))?;
+    }
     if let Some(Comparison { base, tuned }) = &comparison {
         let questions = &session.config.inference.questions;
         session.output.text(&side_by_side(questions, &base.answers, &tuned.answers))?;
@@ -276,7 +308,19 @@ fn summarise(session: &Session, report: &TrainReport, comparison: Option<Compari
         "peak_rss_mib": peak,
         "base": comparison.as_ref().map(|c| &c.base),
         "tuned": comparison.as_ref().map(|c| &c.tuned),
-    }))
+    }))?;
+    if let (Some(base), Some(tuned)) = (base_loss, loss)
+        && tuned > base
+    {
+        output::warn(&format!(
+            "the tuned model's validation loss {tuned:.4} is above the base's {base:.4}: lower training.learning_rate"
+        ));
+    }
+    let asked_of = &session.config.inference.adapter_path;
+    let key = [("inference.adapter_path", report.output_dir.as_path())];
+    let keys = if same_place(asked_of, &report.output_dir) { &[] } else { &key[..] };
+    output::inform(&format!("\nask it: {}", session.command("infer", keys)));
+    Ok(())
 }
 
 fn in_full(loss: f64) -> String {

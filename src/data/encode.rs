@@ -49,6 +49,9 @@ pub struct EncodeOptions {
 pub fn encode(rows: &Rows, tokenizer: &Tokenizer, options: EncodeOptions, source: &Path) -> Result<EncodedRows> {
     let mut encoded = encode_records(&rows.records, tokenizer, options, source)?;
     encoded.rows.extend(encode_documents(&rows.documents, tokenizer, options.max_length)?);
+    if encoded.rows.is_empty() && !rows.documents.is_empty() {
+        bad_input!("{}: its texts have no two tokens, so there is nothing to predict", source.display());
+    }
     Ok(encoded)
 }
 

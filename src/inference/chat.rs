@@ -106,7 +106,7 @@ pub fn answer<B: Backend>(
     questions: &[String],
     mut on_progress: impl FnMut(Progress) -> bool,
 ) -> Result<()> {
-    let prompts = questions.iter().map(|q| prompt_ids(model, tokenizer, q)).collect::<Result<Vec<_>>>()?;
+    let prompts = prompts(tokenizer, questions, model.vocab_size(), model.max_positions())?;
     for (number, prompts) in prompts.chunks(AT_ONCE).enumerate() {
         let first = number * AT_ONCE;
         let started = Instant::now();
@@ -140,16 +140,29 @@ pub fn answer<B: Backend>(
     Ok(())
 }
 
-fn prompt_ids<B: Backend>(model: &Qwen2ForCausalLm<B>, tokenizer: &Tokenizer, question: &str) -> Result<Vec<u32>> {
-    let ids = tokenizer.encode(&template::prompt(question))?;
-    let vocabulary = model.vocab_size();
-    if let Some(id) = ids.iter().find(|id| **id as usize >= vocabulary) {
-        bad_input!("the tokenizer gives id {id}, but the model's vocabulary ends at {vocabulary}");
+/// The ids that each question is put to a model in, or the first question that the model cannot take.
+pub fn prompts(
+    tokenizer: &Tokenizer,
+    questions: &[String],
+    vocab_size: usize,
+    max_positions: usize,
+) -> Result<Vec<Vec<u32>>> {
+    let mut prompts = Vec::with_capacity(questions.len());
+    for (number, question) in questions.iter().enumerate() {
+        let ids = tokenizer.encode(&template::prompt(question))?;
+        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
+            bad_input!("the tokenizer gives id {id}, but the model's vocabulary ends at {vocab_size}");
+        }
+        if ids.len() > max_positions {
+            bad_input!(
+                "question {} ({question:.40}...) has {} tokens; the model takes {max_positions}: shorten it",
+                number + 1,
+                ids.len()
+            );
+        }
+        prompts.push(ids);
     }
-    if ids.len() > model.max_positions() {
-        bad_input!("the question has {} tokens; the model takes {} positions", ids.len(), model.max_positions());
-    }
-    Ok(ids)
+    Ok(prompts)
 }
 
 /// The text shown so far. A character may need several tokens: it is held back until it is whole.

@@ -44,7 +44,11 @@ impl ModelChoice {
                 Self::whole(adapter_path, "the fully fine-tuned model")
             }
             Mode::Merged => {
-                bad_input!("there is no merged model in {}; run `qwen-lora merge` first", merged_model_path.display())
+                bad_input!(
+                    "there is no merged model in {} (inference.merged_model_path); `qwen-lora merge` with this config \
+                     makes it",
+                    merged_model_path.display()
+                )
             }
             Mode::Base | Mode::Lora => Self::base_and_adapter(config, mode, hub, allow_mismatch),
         }
@@ -60,7 +64,12 @@ impl ModelChoice {
         let folder = &config.inference.adapter_path;
         let is_there = folder.join(CONFIG_FILE).exists();
         if mode == Mode::Lora && !is_there {
-            bad_input!("there is no adapter in {}; run `qwen-lora train` first", folder.display());
+            bad_input!(
+                "there is no adapter in {} (inference.adapter_path); `qwen-lora train` with this config writes one to {} \
+                 (training.output_dir)",
+                folder.display(),
+                config.training.output_dir.display()
+            );
         }
         let mut warnings = Vec::new();
         let base_name = if is_there {

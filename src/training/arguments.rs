@@ -231,13 +231,18 @@ impl TrainingArguments {
         let limit_fine = self.max_steps.is_none_or(|n| n == -1 || (1..=1_000_000_000).contains(&n));
         check("max_steps", limit_fine, "must be at least 1, or null or -1 for none");
         let rate = self.learning_rate;
-        check("learning_rate", rate > 0.0 && rate.is_finite(), "must be positive");
+        // What is computed with in f32 must be what was meant there too.
+        check(
+            "learning_rate",
+            rate as f32 > 0.0 && (rate as f32).is_finite(),
+            "must be positive, and no more than 1e38",
+        );
         check("weight_decay", (0.0..=1.0).contains(&self.weight_decay), "must be from 0 to 1");
         let norm = self.max_grad_norm;
         check("max_grad_norm", norm >= 0.0 && norm.is_finite(), "must be positive, or 0 for no clipping");
-        check("adam_beta1", (0.0..1.0).contains(&self.adam_beta1), "must be at least 0 and below 1");
-        check("adam_beta2", (0.0..1.0).contains(&self.adam_beta2), "must be at least 0 and below 1");
-        check("adam_epsilon", self.adam_epsilon > 0.0 && self.adam_epsilon < 1.0, "must be above 0 and below 1");
+        check("adam_beta1", (0.0..1.0).contains(&(self.adam_beta1 as f32)), "must be at least 0 and below 1 (in f32)");
+        check("adam_beta2", (0.0..1.0).contains(&(self.adam_beta2 as f32)), "must be at least 0 and below 1 (in f32)");
+        check("adam_epsilon", self.adam_epsilon as f32 > 0.0 && self.adam_epsilon < 1.0, "must be from 1e-45 to 1");
         let threshold = self.early_stopping_threshold;
         check("early_stopping_threshold", threshold >= 0.0 && threshold.is_finite(), "must not be negative");
         check("early_stopping_patience", self.early_stopping_patience != Some(0), "must be at least 1, or null");

@@ -153,19 +153,9 @@ impl Checkpoints {
         [WEIGHTS_FILE, CONFIG_FILE, SINGLE_FILE, STATE_FILE].map(|file| self.output_dir.join(file))
     }
 
-    /// Whether a run's results lie in the folder: weights, or a checkpoint to go on from.
-    pub fn holds_a_run(&self) -> bool {
-        self.latest_complete().0.is_some() || self.root_files().iter().any(|file| file.exists())
-    }
-
-    /// Removes a run's results; later checkpoints only, if a step to go on from is given.
-    pub fn retire(&self, after: Option<usize>) -> Result<()> {
-        let steps = self.steps().into_iter().filter(|step| after.is_none_or(|after| *step > after));
-        let root = if after.is_none() { self.root_files().to_vec() } else { Vec::new() };
-        for path in steps.map(|step| self.path(step)).chain(root) {
-            remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-        Ok(())
+    /// Whether a finished run's results lie in the folder.
+    pub fn holds_results(&self) -> bool {
+        self.root_files().iter().any(|file| file.exists())
     }
 
     /// Writes a checkpoint under a temporary name and renames it, then removes old ones over the limit.
@@ -203,6 +193,46 @@ impl Checkpoints {
         }
         Ok(())
     }
+}
+
+/// What an earlier run left in `output_dir` and a new one would mix with.
+#[derive(Debug, Clone)]
+pub struct OldRun {
+    pub checkpoints: Checkpoints,
+    /// Only checkpoints after this step are in the way.
+    pub after: Option<usize>,
+    /// Whether to remove damaged checkpoints as well, instead of setting them aside.
+    pub overwrite: bool,
+}
+
+impl OldRun {
+    /// Clears the way for a run that is about to start.
+    pub fn remove(&self) -> Result<()> {
+        let Self { checkpoints, after, overwrite } = self;
+        checkpoints.remove_partial();
+        for path in
+            checkpoints.steps().into_iter().filter(|step| Some(*step) > *after).map(|step| checkpoints.path(step))
+        {
+            if *overwrite || manifest::problem(&path).is_none() {
+                remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            } else {
+                set_aside(&path).with_context(|| format!("cannot rename {}", path.display()))?;
+            }
+        }
+        let root = if after.is_none() { checkpoints.root_files().to_vec() } else { Vec::new() };
+        for path in root {
+            remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Renames a damaged checkpoint, so that its name is free and what it holds is not lost.
+fn set_aside(path: &Path) -> std::io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!("damaged-{name}"));
+    remove(&aside)?;
+    std::fs::rename(path, aside)
 }
 
 /// Which of the steps (in order) to remove so that at most `limit` are left, `saved` and `best` among them.

@@ -36,9 +36,12 @@ impl<B: AutodiffBackend> TrainStep for Qwen2ForCausalLm<B> {
             });
         };
         if side_by_side::suits(self) {
-            side_by_side::map(self, &window.micro_batches, |model, batch| forward_backward(model, &window, batch))
-                .into_iter()
-                .for_each(add);
+            // Not all at once: each has gradients of its own.
+            for batches in window.micro_batches.chunks(side_by_side::items_at_once(self)) {
+                side_by_side::map(self, batches, |model, batch| forward_backward(model, &window, batch))
+                    .into_iter()
+                    .for_each(&mut add);
+            }
         } else {
             window.micro_batches.iter().for_each(|batch| add(forward_backward(self, &window, batch)));
         }

@@ -9,12 +9,16 @@ use crate::model::loss::CHUNK_TOKENS;
 #[derive(Debug, Clone)]
 pub struct Demand<'a> {
     pub model: &'a Qwen2Config,
-    /// Bytes of the base's weights as they are held.
+    /// Bytes of the base's weights as they are held; those that are trained count below.
     pub weights: u64,
     /// Trained parameters, of an adapter or of the model.
     pub trained_parameters: u64,
-    /// Whether all weights are trained, which keeps the inputs of all linear layers.
+    /// Whether all weights are trained.
     pub trains_all: bool,
+    /// Whether the inputs of all linear layers are kept: all are trained, or have an adapter.
+    pub keeps_all_inputs: bool,
+    /// Whether a checkpoint that is being written takes the memory that is counted here.
+    pub saves_from_here: bool,
     /// Bytes of an activation.
     pub activation_size: u64,
     /// Passes computed at the same time.
@@ -33,7 +37,7 @@ impl Demand<'_> {
         // Both norms' inputs, the normed input of q, k and v; q, k, v; gate and up. An adapter on every layer, or training
         // all, keeps the inputs of o and down and the second norm's output too.
         let layer = 3 * hidden + q + 2 * kv + 2 * inner;
-        let layer = if self.trains_all { layer + q + inner + hidden } else { layer };
+        let layer = if self.keeps_all_inputs { layer + q + inner + hidden } else { layer };
         let layers = c.num_hidden_layers as u64;
         let kept = match gradient_checkpointing {
             true => layers * hidden + layer,
@@ -44,8 +48,11 @@ impl Demand<'_> {
         let activations = tokens as u64 * per_token * self.activation_size * self.passes_at_once;
         // Logits of a chunk and their gradient, in f32.
         let logits = 2 * CHUNK_TOKENS.min(tokens) as u64 * c.vocab_size as u64 * 4 * self.passes_at_once;
-        // In f32: weight, gradient, two moments; and a checkpoint's copy of all but the gradient.
-        let trained = self.trained_parameters * 4 * (4 + 3);
+        // In f32: weight, gradient, two moments; gradients of passes side by side, of which twice as many are under way;
+        // and a checkpoint's copy of all but the gradient.
+        let gradients_at_once = if self.passes_at_once > 1 { 2 * self.passes_at_once } else { 0 };
+        let copies = if self.saves_from_here { 3 } else { 0 };
+        let trained = self.trained_parameters * 4 * (4 + gradients_at_once + copies);
         PROCESS + self.weights + trained + activations + logits
     }
 }
@@ -79,7 +86,9 @@ pub fn refusal(
     }
     let length = (1..longest_row).rev().find(|length| fits(*length, args.gradient_checkpointing));
     if let Some(length) = length {
-        cures.push(format!("max_length={length} with training.tokens_per_pass={length}"));
+        cures.push(format!(
+            "max_length={length} with training.micro_batching=auto and training.tokens_per_pass={length}"
+        ));
     }
     if cures.is_empty() && fits(longest_row, true) {
         cures.push(format!(
@@ -121,6 +130,8 @@ mod tests {
             weights: 988_000_000,
             trained_parameters: 1_081_344,
             trains_all: false,
+            keeps_all_inputs: false,
+            saves_from_here: true,
             activation_size: 4,
             passes_at_once: 1,
         }

@@ -12,6 +12,7 @@ pub mod loader;
 pub mod lock;
 pub mod manifest;
 pub mod memory;
+pub mod metric_log;
 pub mod metrics;
 pub mod monitor;
 pub mod optimizer;

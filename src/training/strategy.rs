@@ -454,7 +454,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         self.strategy.monitor.note(text);
     }
 
-    /// burn-train's metric logs count evaluations from 1; a resumed run goes on where they stopped.
+    /// burn-train's metric logs count evaluations from 1; a resumed run adds to those of its own.
     fn continue_metric_logs(&mut self) {
         let rounds = self.state.evaluations();
         if rounds > 0 {

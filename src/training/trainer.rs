@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::renderer::MetricsRenderer;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use super::arguments::{PassDefaults, TrainingArguments};
-use super::checkpoint::{Checkpoints, LoopState, SavedRun};
+use super::checkpoint::{Checkpoints, LoopState, OldRun, SavedRun};
 use super::evaluate::EvalMetrics;
 use super::learner::Components;
 use super::loader::{EvaluationLoader, WindowLoader};
 use super::manifest;
+use super::metric_log::MetricLog;
 use super::metrics::{Figure, TrainFigures, name};
 use super::monitor::Monitor;
 use super::optimizer::SharedAdamW;
@@ -77,6 +78,8 @@ pub struct Start {
     pub saved: Option<SavedRun>,
     /// Whether to resume although the config, the data or the base has changed.
     pub accepts_changes: bool,
+    /// What has to make way, once nothing can refuse the run any more.
+    pub old_run: Option<OldRun>,
 }
 
 /// The weights to begin with.
@@ -89,13 +92,13 @@ pub enum StartWeights {
 impl Start {
     /// A new run that trains an adapter.
     pub fn fresh(adapter: Adapter) -> Self {
-        Self { trained: StartWeights::Adapter(adapter), saved: None, accepts_changes: false }
+        Self { trained: StartWeights::Adapter(adapter), saved: None, accepts_changes: false, old_run: None }
     }
 
     /// Goes on with the adapter of a checkpoint.
     pub fn resumed(saved: SavedRun) -> Result<Self> {
         let trained = StartWeights::Adapter(Adapter::read(&saved.folder)?);
-        Ok(Self { trained, saved: Some(saved), accepts_changes: false })
+        Ok(Self { trained, saved: Some(saved), accepts_changes: false, old_run: None })
     }
 }
 
@@ -155,9 +158,9 @@ fn bring_best(state: &mut TrainerState, resumed: &Path, output_dir: &Path, monit
     Ok(())
 }
 
-/// burn-train's file logger cannot fail, it panics: find out beforehand whether it can write. A fresh run begins with
-/// empty logs.
-fn prepare_logging_dir(folder: &Path, fresh: bool) -> Result<()> {
+/// Finds out whether logs can be written before time is spent. A fresh run begins with empty ones.
+fn prepare_logging_dir(folder: &Path, fresh: bool, monitor: &dyn Monitor) -> Result<()> {
+    let mut removed = 0;
     for split in ["train", "valid"] {
         let folder = folder.join(split);
         let what = || format!("cannot write to training.logging_dir: {}", folder.display());
@@ -166,10 +169,14 @@ fn prepare_logging_dir(folder: &Path, fresh: bool) -> Result<()> {
             let is_log = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("epoch-"));
             for old in epochs.filter(is_log) {
                 remove(&old).with_context(what)?;
+                removed += 1;
             }
         }
         std::fs::create_dir_all(&folder).with_context(what)?;
         tempfile::tempfile_in(&folder).with_context(what)?;
+    }
+    if removed > 0 {
+        monitor.note(format!("removed an earlier run's metric logs in {}", folder.display()));
     }
     Ok(())
 }
@@ -197,7 +204,7 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     };
     model.model.gradient_checkpointing = args.gradient_checkpointing;
     let optimizer = SharedAdamW::new(args);
-    let run = match &start.saved {
+    let mut run = match &start.saved {
         None => {
             let loop_state = LoopState { fingerprint, ..LoopState::default() };
             RunState { state: TrainerState::new(args, &plan), loop_state }
@@ -218,13 +225,18 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
             optimizer.load(&saved.optimizer_file(), &model, saved.state.global_step, &device)?;
             let mut state = saved.state.clone();
             state.max_steps = plan.total_steps();
-            bring_best(&mut state, &saved.folder, &args.output_dir, surroundings.monitor.as_ref())?;
             RunState { state, loop_state: LoopState { fingerprint, ..saved.loop_state.clone() } }
         }
     };
     let first_step = run.state.global_step;
     if first_step > plan.total_steps() {
         bad_input!("the checkpoint is at step {first_step}, but the config ends at step {}", plan.total_steps());
+    }
+    if first_step == plan.total_steps() {
+        let more = "a larger num_train_epochs or max_steps, with --accept-changes, trains on";
+        surroundings
+            .monitor
+            .note(format!("the checkpoint is at the run's last step, so nothing is left to train; {more}"));
     }
     let schedule = Schedule {
         kind: args.lr_scheduler_type,
@@ -238,7 +250,13 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     let batches = evaluation_batches(&data.eval, passes);
     std::fs::create_dir_all(&args.output_dir)
         .with_context(|| format!("cannot create output_dir {}", args.output_dir.display()))?;
-    prepare_logging_dir(&args.logging_dir, first_step == 0)?;
+    prepare_logging_dir(&args.logging_dir, first_step == 0, surroundings.monitor.as_ref())?;
+    if let Some(old_run) = &start.old_run {
+        old_run.remove()?;
+    }
+    if let Some(saved) = &start.saved {
+        bring_best(&mut run.state, &saved.folder, &args.output_dir, surroundings.monitor.as_ref())?;
+    }
 
     let outcome = Arc::new(Mutex::new(None));
     let strategy = FineTuning {
@@ -263,6 +281,7 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
         .metric_train_numeric(Figure::<TrainFigures>::new(name::LABEL_TOKENS_PER_S, true, |f| f.label_tokens_per_s))
         .metric_valid_numeric(Figure::<EvalMetrics>::new(name::LOSS, false, |m| m.loss))
         .metric_valid_numeric(Figure::<EvalMetrics>::new(name::TOKEN_ACCURACY, true, |m| m.token_accuracy))
+        .with_metric_logger(MetricLog::new(&args.logging_dir, surroundings.monitor.clone()))
         .renderer(surroundings.renderer)
         .with_interrupter(surroundings.interrupter)
         .with_application_logger(None)
@@ -288,12 +307,19 @@ fn finish(
             let path = checkpoints.path(best);
             match manifest::problem(&path) {
                 None => outcome.trained = trainee.read(&path)?,
-                Some(problem) => monitor.note(format!(
-                    "warning: the best checkpoint, {}, is damaged or not there any more ({problem}): the last weights \
-                     are kept instead",
-                    path.display()
-                )),
+                Some(problem) => {
+                    monitor.note(format!(
+                        "warning: the best checkpoint, {}, is damaged or not there any more ({problem}): the last \
+                         weights are kept instead",
+                        path.display()
+                    ));
+                    let state = &mut outcome.state;
+                    (state.best_global_step, state.best_metric, state.best_model_checkpoint) = (None, None, None);
+                }
             }
+        }
+        if !outcome.trained.is_finite() {
+            bail!("the trained weights are not all finite numbers, so they were not written; lower learning_rate");
         }
         outcome.trained.write(output_dir)?;
         outcome.state.write(output_dir)?;

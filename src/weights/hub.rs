@@ -114,10 +114,13 @@ fn shards(index: &Path) -> Result<BTreeSet<String>> {
 }
 
 fn what_would_do(name: &str, settings: &HubSettings) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
     format!(
-        "Put {}, {SINGLE_FILE} (or its shards with {INDEX_FILE}) and, where it has one, generation_config.json into a \
+        "If {name} should be a folder: there is none in {}, and paths are relative to where the program is started.\n  \
+         Else put {}, {SINGLE_FILE} (or its shards with {INDEX_FILE}) and, where it has one, generation_config.json into a \
          folder and set model_name to that folder; or fill the cache {} on a machine with a connection \
          (`huggingface-cli download {name}`).",
+        here.display(),
         REQUIRED.join(", "),
         settings.cache_dir.display(),
     )

@@ -14,7 +14,7 @@ use super::model::{ModelFolder, expected_tensors};
 use super::safetensors::{SINGLE_FILE, SafetensorsFile, TensorSlice, narrow};
 use crate::bad_input;
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
-use crate::files::{copy_into, remove};
+use crate::files::{copy_into, partial_of, remove};
 use crate::model::TargetModule;
 use crate::model::lora::LoraWeights;
 
@@ -75,8 +75,7 @@ pub fn write_merged_model<B: Backend>(
     if is_in_use(folder) {
         bad_input!("{} holds other files; name a new folder for the merged model", folder.display());
     }
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let partial = folder.with_file_name(format!(".{name}.partial"));
+    let partial = partial_of(folder)?;
     let what = || format!("cannot write {}", folder.display());
     remove(&partial).with_context(what)?;
     write_merged_weights::<B>(base, adapter, &partial, device)?;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Workspace, copy_model, fixture, run};
+use crate::support::{Ran, Workspace, copy_model, fixture, run};
 
 fn number(object: &Value, key: &str) -> f64 {
     object[key].as_f64().unwrap_or_else(|| panic!("{key} is no number in {object}"))
@@ -156,6 +156,24 @@ fn a_new_model_is_made_from_a_shape_and_a_corpus_and_trained_on_text() {
     let options: Vec<&str> = options.iter().flat_map(|option| ["--set", *option]).chain(["--json"]).collect();
     let report = workspace.run("train", &options).objects().pop().unwrap();
     assert!(number(&report, "best_eval_loss") < 0.5 * number(&report, "base_eval_loss"), "{report}");
+}
+
+/// What `train` and `merge` offer to type next does what they say.
+#[test]
+fn the_commands_that_are_offered_work() {
+    let workspace = Workspace::new();
+    let offered = |ran: Ran, mode: &str| {
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let command = ran.stderr.lines().find_map(|line| line.strip_prefix("ask it: ")).expect("it offers a command");
+        let mut shell = Command::new("sh");
+        let asked = run(shell.current_dir(workspace.path()).args(["-c", command]).env("HF_HUB_OFFLINE", "1"));
+        assert_eq!(asked.code, Some(0), "{}", asked.stderr);
+        assert!(asked.stderr.contains(mode) && asked.stdout.contains("How many sets?"), "{}", asked.stderr);
+    };
+    offered(workspace.run("train", &[]), "with the adapter out");
+    offered(workspace.run("train", &["--set", "training.output_dir=it's here"]), "with the adapter it's here");
+    offered(workspace.run("merge", &[]), "the merged model merged");
+    offered(workspace.run("merge", &["--output", "elsewhere"]), "the merged model elsewhere");
 }
 
 /// The commands of the quickstart base's card give its tokenizer, byte for byte.

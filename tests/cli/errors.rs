@@ -220,6 +220,84 @@ fn what_was_not_made_yet_says_how_to_make_it() {
     workspace.run("infer", &["--mode", "base", "--set", "inference.questions=[]"]).refuses(2, &["--question"]);
 }
 
+/// What would end a run after hours ends it before the first step.
+#[test]
+fn what_training_would_stumble_over_is_refused_before_it() {
+    let workspace = Workspace::new();
+    let refused = |sets: &[&str], named: &[&str]| {
+        let arguments: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        workspace.run("train", &arguments).refuses(2, named);
+        assert!(!workspace.file("out").exists());
+    };
+    // Fine in f64, but not where it is computed with.
+    refused(&["training.adam_beta2=0.99999999"], &["training.adam_beta2"]);
+    refused(&["training.adam_epsilon=1e-50"], &["training.adam_epsilon"]);
+    refused(&["training.learning_rate=1e39"], &["training.learning_rate"]);
+    // Nothing to predict.
+    workspace.write("empty.jsonl", "{\"text\": \"<|im_end|>\"}\n");
+    refused(&["train_file=empty.jsonl"], &["empty.jsonl", "nothing to predict"]);
+    refused(&["eval_file=empty.jsonl"], &["empty.jsonl", "nothing to predict"]);
+    // What will be asked in the end.
+    let long = serde_json::json!({"question": "long ".repeat(2000), "answer": "Yes."});
+    workspace.write("test.jsonl", long.to_string());
+    refused(&["test_file=test.jsonl"], &["question 1 (long long", "shorten it"]);
+    copy_model(&workspace.file("base"));
+    workspace.write("base/generation_config.json", "{\"do_sample\": true, \"temperature\": -3}");
+    refused(&["model_name=base", "inference.generation={}"], &["generation_config.json", "temperature"]);
+}
+
+/// A folder that is written as a whole cannot be the one that the user stands in.
+#[test]
+fn the_current_folder_is_not_written_over() {
+    let workspace = Workspace::new().trained();
+    workspace.write("corpus.txt", "Squats and rows. ".repeat(50));
+    let shape = fixture("tiny-model/config.json").display().to_string();
+    let mut init = std::process::Command::new(env!("CARGO_BIN_EXE_qwen-lora"));
+    let corpus = workspace.file("corpus.txt").display().to_string();
+    let empty = workspace.file("empty");
+    std::fs::create_dir(&empty).unwrap();
+    init.current_dir(&empty).args(["init", "--shape", &shape, "--tokenizer-corpus", &corpus, "--output", "."]);
+    crate::support::run(&mut init).refuses(2, &["name a new folder"]);
+    let mut merge = std::process::Command::new(env!("CARGO_BIN_EXE_qwen-lora"));
+    let config = workspace.file("config.json").display().to_string();
+    let adapter = format!("inference.adapter_path={}", workspace.file("out").display());
+    merge.current_dir(&empty).args(["merge", "--config", &config, "--set", &adapter, "--output", "."]);
+    crate::support::run(&mut merge).refuses(2, &["name a new folder"]);
+    assert!(empty.is_dir());
+}
+
+/// Told before anything is answered, by the question's number.
+#[test]
+fn a_question_that_is_too_long_is_named() {
+    let workspace = Workspace::new();
+    let ran = workspace.run("infer", &["--mode", "base", "--question", "Short?", "--question", &"long ".repeat(2000)]);
+    ran.refuses(2, &["question 2 (long long", "shorten it"]);
+    assert_eq!(ran.stdout, "");
+}
+
+/// What is learnt from a single row makes the validation loss rise.
+pub const ONE_ROW: &str = "{\"text\": \"<|endoftext|>\"}\n";
+
+/// Settings that suit a longer run, or that make the model worse, do not go unnoticed.
+#[test]
+fn settings_that_do_not_suit_the_run_are_warned_of() {
+    let train = |sets: &[&str]| {
+        let arguments: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let workspace = Workspace::new();
+        workspace.write("one.jsonl", ONE_ROW);
+        let ran = workspace.run("train", &arguments);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran.stderr
+    };
+    let short = train(&["training.warmup_steps=12", "training.logging_steps=20"]);
+    assert!(short.contains("warning: all 12 steps are within training.warmup_steps 12"), "{short}");
+    assert!(short.contains("warning: training.logging_steps 20 is more than the 12 steps"), "{short}");
+    let worse = train(&["training.eval_on_start=true", "train_file=one.jsonl"]);
+    assert!(worse.contains("warning: the tuned model's validation loss"), "{worse}");
+    let fine = train(&["training.eval_on_start=true"]);
+    assert!(!fine.contains("warning"), "{fine}");
+}
+
 #[test]
 fn merging_into_the_bases_own_folder_is_refused() {
     let workspace = Workspace::new().trained();

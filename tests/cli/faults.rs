@@ -8,6 +8,7 @@ use qwen_lora::training::checkpoint::Checkpoints;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::errors::ONE_ROW;
 use crate::support::{Workspace, copy_model, run};
 
 const RESUME: [&str; 2] = ["--set", "training.resume_from_checkpoint=true"];
@@ -136,6 +137,55 @@ fn a_damaged_newest_checkpoint_is_passed_over() {
     }
 }
 
+/// Whatever is refused, and whoever made it: nothing is removed unasked.
+#[test]
+fn what_another_run_left_is_not_removed_unasked() {
+    // A checkpoint of another program's, without a manifest.
+    let workspace = Workspace::new();
+    workspace.write("out/checkpoint-500/adapter_model.safetensors", "weights");
+    workspace.run("train", &[]).refuses(2, &["out holds the results of a run", "--overwrite"]);
+    let ran = workspace.run("train", &RESUME);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let aside = workspace.file("out/damaged-checkpoint-500/adapter_model.safetensors");
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), "weights");
+
+    // A run in the folder that a checkpoint from elsewhere is continued to.
+    let other = ["--set", "training.output_dir=other", "--set", "training.seed=7"];
+    assert_eq!(workspace.run("train", &other).code, Some(0));
+    let from = ["--set", "training.output_dir=other", "--set", "training.resume_from_checkpoint=out/checkpoint-12"];
+    workspace.run("train", &from).refuses(2, &["other holds the results of a run"]);
+
+    // What replaces a run has to be able to start.
+    let keep = ["--set", "training.save_total_limit=null", "--overwrite"];
+    assert_eq!(workspace.run("train", &keep).code, Some(0));
+    let changed = ["--set", "training.resume_from_checkpoint=out/checkpoint-4", "--set", "training.learning_rate=1e-5"];
+    workspace.run("train", &[&keep[..], &changed].concat()).refuses(2, &["--accept-changes"]);
+    assert!(workspace.file("out/checkpoint-12").is_dir());
+
+    // The base's own folder is no place for an adapter.
+    copy_model(&workspace.file("base"));
+    let into_base = ["--set", "model_name=base", "--set", "training.output_dir=base", "--overwrite"];
+    workspace.run("train", &into_base).refuses(2, &["the base model's own folder"]);
+    assert!(workspace.file("base/model.safetensors").exists());
+}
+
+/// The report and the weights are of the same step.
+#[test]
+fn without_its_best_checkpoint_a_run_reports_the_last_step() {
+    let workspace = Workspace::new();
+    // The validation loss rises from the first evaluation on.
+    workspace.write("one.jsonl", ONE_ROW);
+    let worse = ["--set", "train_file=one.jsonl", "--set", "training.save_total_limit=null"];
+    assert_eq!(workspace.run("train", &worse).code, Some(0));
+    let best = workspace.json("out/trainer_state.json")["best_global_step"].as_u64().unwrap();
+    assert!(best < 12, "{best}");
+    std::fs::remove_dir_all(workspace.file(&format!("out/checkpoint-{best}"))).unwrap();
+    let ran = workspace.run("train", &[&worse[..], &RESUME, &["--json"]].concat());
+    let report = ran.objects().pop().unwrap();
+    assert_eq!(report["best_step"], 12);
+    assert_eq!(workspace.json("out/trainer_state.json")["best_global_step"], serde_json::Value::Null);
+}
+
 #[test]
 fn two_runs_do_not_share_an_output_folder() {
     let workspace = Workspace::new();
@@ -236,6 +286,12 @@ fn a_full_disk_stops_no_training_and_leaves_no_half_checkpoint() {
     ran.refuses(1, &["cannot save out/checkpoint-12", "warning: cannot save out/checkpoint-4", "tries again"]);
     assert!(ran.stderr.contains("step 12/12"), "{}", ran.stderr);
     assert_eq!(Checkpoints::of(&workspace.file("out")).steps(), [] as [usize; 0]);
+    // Not even a log has room.
+    let nothing = Workspace::new();
+    let mut shell = Command::new("bash");
+    shell.current_dir(nothing.path()).args(["-c", &command.replace("-f 12", "-f 0")]).env("HF_HUB_OFFLINE", "1");
+    let ran_without = run(&mut shell);
+    ran_without.refuses(1, &["warning: cannot write the metric logs in logs", "step 12/12"]);
     // With room again, it starts from the beginning and says so.
     let ran = workspace.run("train", &RESUME);
     assert!(ran.stderr.contains("starting from the beginning"), "{}", ran.stderr);

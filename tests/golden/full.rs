@@ -50,6 +50,7 @@ fn run<B: AutodiffBackend>(args: &TrainingArguments, saved: Option<SavedRun>) ->
         trained: StartWeights::InModel(Arc::new(ModelFormat::of(&folder()).unwrap())),
         saved,
         accepts_changes: false,
+        old_run: None,
     };
     let data = TrainingData { train: Arc::new(golden_rows("train")), eval: golden_rows("eval") };
     train::<B, _>(model, start, 0.0, args, data, "tiny".into(), unwatched()).unwrap()
