@@ -127,8 +127,12 @@ fn describe(file: &DataFile, lengths: &Lengths, max_length: usize) -> String {
         .iter()
         .map(|(upto, rows)| format!("  up to {upto:>5}  {rows:>6}  {}\n", "#".repeat((rows * 40).div_ceil(widest))))
         .collect();
+    let in_blocks = match file.scan.rows.documents.len() {
+        0 => String::new(),
+        documents => format!(" (texts, {documents} of them, in blocks)"),
+    };
     format!(
-        "{}: {rows} rows, {tokens} tokens; 5 % have up to {p5} tokens, half {p50}, 95 % {p95}, 99 % {p99}, all {max}; \
+        "{}: {rows} rows{in_blocks}, {tokens} tokens; 5 % have up to {p5} tokens, half {p50}, 95 % {p95}, 99 % {p99}, all {max}; \
          {longer_than_max_length} are longer than max_length {max_length}\n{bars}",
         file.path.display()
     )
@@ -143,7 +147,7 @@ fn run_show(args: ShowArgs) -> Result<()> {
     };
     let records = jsonl::read(path)?.records;
     if records.is_empty() {
-        bad_input!("{} holds plain text only, of which every token is trained on", path.display());
+        bad_input!("{} holds plain text only, which is cut into blocks: there are no rows to show", path.display());
     }
     let Some(record) = args.row.checked_sub(1).and_then(|index| records.get(index)) else {
         bad_input!("{} has rows 1 to {}; there is no row {}", path.display(), records.len(), args.row);

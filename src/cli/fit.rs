@@ -18,17 +18,19 @@ use crate::training::trainer::{Start, StartWeights, batch_plan};
 use crate::weights::model::{ModelFolder, expected_tensors};
 
 /// Before hours are spent unawares.
-pub fn say_how_long_it_takes(plan: &BatchPlan, base: &ModelFolder, rows: &EncodedRows, trains_all: bool) {
+pub fn say_how_long_it_takes(plan: &BatchPlan, base: &ModelFolder, rows: &EncodedRows, start: &Start) {
     /// Share of the matrix product's speed that a whole training step reaches.
     const EFFICIENCY: f64 = 0.5;
     let tokens: usize = rows.rows.iter().map(|row| row.input_ids.len()).sum();
-    let epochs = plan.total_steps() as f64 / plan.steps_per_epoch() as f64;
+    let steps =
+        plan.total_steps() - start.saved.as_ref().map_or(0, |saved| saved.state.global_step.min(plan.total_steps()));
+    let epochs = steps as f64 / plan.steps_per_epoch() as f64;
     // Forward and backward at two operations a parameter; frozen weights need no gradient of their own.
-    let passes = if trains_all { 6.0 } else { 4.0 };
+    let passes = if matches!(start.trained, StartWeights::InModel(_)) { 6.0 } else { 4.0 };
     let operations = passes * base.config.multiplied_parameters() as f64 * tokens as f64 * epochs;
     let hours = operations / (cpu_flops() * EFFICIENCY) / 3600.0;
     if hours > 0.2 {
-        output::warn(&format!("training on the CPU will take about {hours:.1} hours ({} steps)", plan.total_steps()));
+        output::warn(&format!("training on the CPU will take about {hours:.1} hours ({steps} steps)"));
     }
 }
 

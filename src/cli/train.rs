@@ -92,7 +92,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let plan = batch_plan(&config.training, train_rows.rows.len(), device.pass_defaults());
     warn_about_short_runs(config, plan.total_steps());
     if device == Device::Cpu {
-        say_how_long_it_takes(&plan, &base, &train_rows, config.lora.is_none());
+        say_how_long_it_takes(&plan, &base, &train_rows, &start);
     }
     if !args.ignore_memory {
         refuse_what_cannot_fit(&session, &device, &base, &start, &train_rows, precision)?;
@@ -268,16 +268,16 @@ fn summarise(session: &Session, report: &TrainReport, comparison: Option<Compari
         .into());
     }
     // Without load_best_model_at_end, what was kept is the last step's.
-    let kept = match state.best_global_step {
-        Some(best) if session.config.training.load_best_model_at_end => best,
-        _ => state.global_step,
+    let (which, kept) = match state.best_global_step {
+        Some(best) if session.config.training.load_best_model_at_end => ("best step", best),
+        _ => ("last step", state.global_step),
     };
     let (base_loss, loss) = (state.evaluation_at(0), state.evaluation_at(kept));
     let (speed, peak) = (report.outcome.label_tokens_per_s, output::peak_rss_mib());
     let seconds = started.elapsed().as_secs_f64();
     let what = if session.config.lora.is_some() { "adapter" } else { "model" };
     session.output.text(&format!(
-        "best step   {kept} of {}\n{what:<12}{}\nspeed       {} label tokens/s\npeak memory {peak:.0} MiB\ntime        \
+        "{which}   {kept} of {}\n{what:<12}{}\nspeed       {} label tokens/s\npeak memory {peak:.0} MiB\ntime        \
          {seconds:.0} s\n\n",
         state.global_step,
         report.output_dir.display(),

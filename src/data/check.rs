@@ -78,10 +78,17 @@ pub fn check(files: &[DataFile]) -> Findings {
             findings.warn(kind, format!("{}: {question:?} is near {:?} at {}", rows[b].place(), of, rows[a].place()));
         }
     }
+    let mut first: HashMap<String, String> = HashMap::new();
     for file in files {
         for document in &file.scan.rows.documents {
+            let place = format!("{}:{}", file.path.display(), document.line);
+            if let Some(earlier) = first.get(&fold(&document.text)) {
+                findings.warn("exact duplicates", format!("{place}: the text stood at {earlier}"));
+            } else {
+                first.insert(fold(&document.text), place.clone());
+            }
             for (kind, what) in oddities(&document.text).into_iter().filter(|(kind, _)| *kind != "over-long fields") {
-                findings.warn(kind, format!("{}:{}: text {what}", file.path.display(), document.line));
+                findings.warn(kind, format!("{place}: text {what}"));
             }
         }
     }

@@ -254,7 +254,7 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     if let Some(old_run) = &start.old_run {
         old_run.remove()?;
     }
-    if let Some(saved) = &start.saved {
+    if let Some(saved) = start.saved.as_ref().filter(|_| args.load_best_model_at_end) {
         bring_best(&mut run.state, &saved.folder, &args.output_dir, surroundings.monitor.as_ref())?;
     }
 

@@ -114,3 +114,18 @@ fn a_row_is_shown_token_by_token() {
     assert!(show(&["--row", "1"]).stdout.contains("<- end of sequence"));
     show(&["--row", "99"]).refuses(2, &["rows 1 to 64", "99"]);
 }
+
+#[test]
+fn texts_that_are_repeated_are_found() {
+    let workspace = Workspace::new();
+    let text = |text: &str| format!("{}\n", serde_json::json!({ "text": text }));
+    workspace.write("train.jsonl", text("Squat deep.") + &text("Row.") + &text("squat deep"));
+    let ran = data(&workspace, "check", &["train.jsonl"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("train.jsonl: 1 rows (texts, 3 of them, in blocks)"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("exact duplicates: 1\n  train.jsonl:3: the text stood at train.jsonl:1"),
+        "{}",
+        ran.stdout
+    );
+}
