@@ -130,7 +130,7 @@ impl RunConfig {
 
 /// Where `inference.adapter_path` is absent, it is `training.output_dir`.
 fn answer_with_what_is_trained(json: &mut Value) {
-    let Some(output_dir) = json.pointer("/training/output_dir").cloned() else { return };
+    let Some(output_dir) = json.pointer("/training/output_dir").filter(|dir| dir.is_string()).cloned() else { return };
     let inference = json.as_object_mut().map(|json| json.entry("inference").or_insert_with(|| Map::new().into()));
     if let Some(inference) = inference.and_then(Value::as_object_mut) {
         inference.entry("adapter_path").or_insert(output_dir);

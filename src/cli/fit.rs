@@ -52,6 +52,15 @@ pub fn refuse_what_cannot_fit(
     let size = if device.dtype(precision)? == DType::BF16 { 2 } else { 4 };
     let trains_all = matches!(start.trained, StartWeights::InModel(_));
     let on_cpu = matches!(device, Device::Cpu);
+    // Every step has about the same passes: some show how large they are.
+    const STEPS_LOOKED_AT: usize = 20;
+    let plan = Arc::new(batch_plan(args, rows.rows.len(), defaults));
+    let windows = plan.windows(Arc::new(rows.rows.clone()), 0).take(STEPS_LOOKED_AT);
+    let (mut tokens, mut step_tokens) = (0, 0);
+    for window in windows {
+        tokens = tokens.max(largest_pass(&window.micro_batches));
+        step_tokens = step_tokens.max(window.micro_batches.iter().map(|pass| pass.tokens.tokens()).sum());
+    }
     let demand = Demand {
         model: &base.config,
         // On the CPU as the file has them.
@@ -75,17 +84,9 @@ pub fn refuse_what_cannot_fit(
         },
         saves_from_here: on_cpu,
         activation_size: size as u64,
-        passes_at_once: match device {
-            Device::Cpu => passes_at_once(parameters) as u64,
-            #[allow(unreachable_patterns, reason = "without GPUs there is no other")]
-            _ => 1,
-        },
+        step_tokens: step_tokens as u64,
+        side_by_side: if on_cpu { passes_at_once(parameters) as u64 } else { 1 },
     };
-    // Every step has about the same passes: some show how large they are.
-    const STEPS_LOOKED_AT: usize = 20;
-    let plan = Arc::new(batch_plan(args, rows.rows.len(), defaults));
-    let windows = plan.windows(Arc::new(rows.rows.clone()), 0).take(STEPS_LOOKED_AT);
-    let tokens = windows.map(|window| largest_pass(&window.micro_batches)).max().unwrap_or(0);
     let longest = rows.rows.iter().map(|row| row.input_ids.len()).max().unwrap_or(0);
     match refusal(&demand, args, tokens.max(longest), longest, available) {
         Some(text) => bad_input!("{text}"),

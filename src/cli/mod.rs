@@ -121,7 +121,11 @@ impl Session {
         let mut words = vec![program, verb.to_string()];
         words.extend(self.same_config.iter().cloned());
         for (key, value) in keys {
-            words.extend(["--set".to_string(), format!("{key}={}", value.display())]);
+            // What reads as JSON has to be a JSON string.
+            let text = value.display().to_string();
+            let is_json = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+            let value = if is_json { serde_json::Value::from(text).to_string() } else { text };
+            words.extend(["--set".to_string(), format!("{key}={value}")]);
         }
         words.iter().map(|word| shell_quoted(word)).collect::<Vec<_>>().join(" ")
     }

@@ -1,5 +1,6 @@
 //! What a training run begins with, and what of an earlier one it may touch.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -137,7 +138,11 @@ fn old_run(args: &TrainingArguments, saved: Option<&SavedRun>, overwrite: bool) 
     let checkpoints = Checkpoints::of(&args.output_dir);
     let folder = args.output_dir.display();
     // The step after which the run of a checkpoint in this folder goes on.
-    let own = saved.filter(|saved| saved.folder.parent().is_some_and(|of| is_same_folder(of, &args.output_dir)));
+    let lies_here = |saved: &&SavedRun| {
+        let resolved = saved.folder.canonicalize().unwrap_or_default();
+        resolved.parent().is_some_and(|of| is_same_folder(of, &args.output_dir))
+    };
+    let own = saved.filter(lies_here);
     let after = own.map(|saved| saved.state.global_step);
     let resumes = args.resume_from_checkpoint.as_ref().is_some_and(|resume| *resume != Resume::Latest(false));
     let is_worth_keeping = match after {
@@ -148,6 +153,10 @@ fn old_run(args: &TrainingArguments, saved: Option<&SavedRun>, overwrite: bool) 
     };
     match after {
         _ if overwrite || !is_worth_keeping => {}
+        None if resumes && saved.is_none() => bad_input!(
+            "training.output_dir {folder} holds the results of a run, but no complete checkpoint to go on from. Replace \
+             it: --overwrite; or name another folder"
+        ),
         None => bad_input!(
             "training.output_dir {folder} holds the results of a run. Go on with it: --set \
              training.resume_from_checkpoint=true; replace it: --overwrite; or name another folder"
@@ -158,5 +167,7 @@ fn old_run(args: &TrainingArguments, saved: Option<&SavedRun>, overwrite: bool) 
              folder"
         ),
     }
-    Ok(OldRun { checkpoints, after, overwrite })
+    let best = saved.and_then(|saved| saved.state.best_model_checkpoint.clone()).map(PathBuf::from);
+    let needed = saved.map(|saved| saved.folder.clone()).into_iter().chain(best).collect();
+    Ok(OldRun { checkpoints, after, overwrite, needed })
 }

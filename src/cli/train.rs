@@ -27,7 +27,7 @@ use crate::data::jsonl::{self, Record, Rows};
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
 use crate::error::{Interrupted, OrBadInput};
 use crate::files::copy_into;
-use crate::inference::chat::prompts;
+use crate::inference::chat::{Mode, prompts};
 use crate::inference::generation::GenerationConfig;
 use crate::training::arguments::{IntervalStrategy, PassDefaults, Precision, SchedulerType};
 use crate::training::lock::OutputLock;
@@ -319,7 +319,8 @@ fn summarise(session: &Session, report: &TrainReport, comparison: Option<Compari
     let asked_of = &session.config.inference.adapter_path;
     let key = [("inference.adapter_path", report.output_dir.as_path())];
     let keys = if same_place(asked_of, &report.output_dir) { &[] } else { &key[..] };
-    output::inform(&format!("\nask it: {}", session.command("infer", keys)));
+    let mode = if session.config.inference.mode == Mode::Lora { "" } else { " --mode lora" };
+    output::inform(&format!("\nask it: {}{mode}", session.command("infer", keys)));
     Ok(())
 }
 

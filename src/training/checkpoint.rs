@@ -16,7 +16,7 @@ use super::state::{STATE_FILE, TrainerState};
 use super::trained::Trained;
 use crate::bad_input;
 use crate::error::OrBadInput;
-use crate::files::{TEMPORARY, read_input, remove, sync_folder, write_atomically};
+use crate::files::{TEMPORARY, is_same_folder, read_input, remove, sync_folder, write_atomically};
 use crate::weights::adapter::WEIGHTS_FILE;
 use crate::weights::adapter_config::CONFIG_FILE;
 use crate::weights::safetensors::SINGLE_FILE;
@@ -112,7 +112,9 @@ impl Checkpoints {
 
     /// The step of a checkpoint's folder.
     pub fn step_of(folder: &Path) -> Option<usize> {
-        folder.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok()
+        let name = folder.file_name()?.to_str()?;
+        let step = name.strip_prefix("checkpoint-")?.parse().ok()?;
+        (name == format!("checkpoint-{step}")).then_some(step)
     }
 
     /// Steps of the checkpoints that are there, in order.
@@ -203,16 +205,21 @@ pub struct OldRun {
     pub after: Option<usize>,
     /// Whether to remove damaged checkpoints as well, instead of setting them aside.
     pub overwrite: bool,
+    /// Checkpoints that the new run goes on from: they stay in any case.
+    pub needed: Vec<PathBuf>,
 }
 
 impl OldRun {
     /// Clears the way for a run that is about to start.
     pub fn remove(&self) -> Result<()> {
-        let Self { checkpoints, after, overwrite } = self;
+        let Self { checkpoints, after, overwrite, needed } = self;
         checkpoints.remove_partial();
         for path in
             checkpoints.steps().into_iter().filter(|step| Some(*step) > *after).map(|step| checkpoints.path(step))
         {
+            if needed.iter().any(|needed| is_same_folder(needed, &path)) {
+                continue;
+            }
             if *overwrite || manifest::problem(&path).is_none() {
                 remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             } else {
@@ -230,9 +237,9 @@ impl OldRun {
 /// Renames a damaged checkpoint, so that its name is free and what it holds is not lost.
 fn set_aside(path: &Path) -> std::io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = path.with_file_name(format!("damaged-{name}"));
-    remove(&aside)?;
-    std::fs::rename(path, aside)
+    let names = (1..).map(|n| if n == 1 { format!("damaged-{name}") } else { format!("damaged-{name}-{n}") });
+    let free = names.map(|name| path.with_file_name(name)).find(|aside| !aside.exists());
+    std::fs::rename(path, free.expect("some number is free"))
 }
 
 /// Which of the steps (in order) to remove so that at most `limit` are left, `saved` and `best` among them.

@@ -21,8 +21,10 @@ pub struct Demand<'a> {
     pub saves_from_here: bool,
     /// Bytes of an activation.
     pub activation_size: u64,
-    /// Passes computed at the same time.
-    pub passes_at_once: u64,
+    /// Tokens of an optimizer step.
+    pub step_tokens: u64,
+    /// Passes that can be computed at the same time, if a step has so many.
+    pub side_by_side: u64,
 }
 
 /// The program itself, tokenizer and rows.
@@ -32,6 +34,8 @@ impl Demand<'_> {
     /// Bytes at the peak of a run whose largest pass has so many tokens.
     pub fn bytes(&self, tokens: usize, gradient_checkpointing: bool) -> u64 {
         let c = self.model;
+        let passes = self.step_tokens.div_ceil(tokens as u64).max(1);
+        let passes_at_once = passes.min(self.side_by_side);
         let (hidden, inner) = (c.hidden_size as u64, c.intermediate_size as u64);
         let (q, kv) = ((c.num_attention_heads * c.head_dim) as u64, (c.num_key_value_heads * c.head_dim) as u64);
         // Both norms' inputs, the normed input of q, k and v; q, k, v; gate and up. An adapter on every layer, or training
@@ -45,12 +49,12 @@ impl Demand<'_> {
         };
         // On the way back through a layer: gradients of gate, up and their product, and of the hidden states in between.
         let per_token = kept + 3 * inner + 6 * hidden;
-        let activations = tokens as u64 * per_token * self.activation_size * self.passes_at_once;
+        let activations = tokens as u64 * per_token * self.activation_size * passes_at_once;
         // Logits of a chunk and their gradient, in f32.
-        let logits = 2 * CHUNK_TOKENS.min(tokens) as u64 * c.vocab_size as u64 * 4 * self.passes_at_once;
+        let logits = 2 * CHUNK_TOKENS.min(tokens) as u64 * c.vocab_size as u64 * 4 * passes_at_once;
         // In f32: weight, gradient, two moments; gradients of passes side by side, of which twice as many are under way;
         // and a checkpoint's copy of all but the gradient.
-        let gradients_at_once = if self.passes_at_once > 1 { 2 * self.passes_at_once } else { 0 };
+        let gradients_at_once = if self.side_by_side > 1 { passes.min(2 * self.side_by_side) } else { 0 };
         let copies = if self.saves_from_here { 3 } else { 0 };
         let trained = self.trained_parameters * 4 * (4 + gradients_at_once + copies);
         PROCESS + self.weights + trained + activations + logits
@@ -133,7 +137,8 @@ mod tests {
             keeps_all_inputs: false,
             saves_from_here: true,
             activation_size: 4,
-            passes_at_once: 1,
+            step_tokens: 2600,
+            side_by_side: 1,
         }
     }
 

@@ -120,6 +120,11 @@ impl TrainerState {
         self.log_history.iter().filter(|entry| matches!(entry, LogEntry::Evaluation { .. })).count()
     }
 
+    /// Log entries of training after the last evaluation.
+    pub fn entries_since_evaluation(&self) -> usize {
+        self.log_history.iter().rev().take_while(|entry| matches!(entry, LogEntry::Train { .. })).count()
+    }
+
     pub fn write(&self, folder: &Path) -> Result<()> {
         write_atomically(&folder.join(STATE_FILE), serde_json::to_string_pretty(self)?.as_bytes())
     }

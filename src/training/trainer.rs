@@ -15,7 +15,7 @@ use super::evaluate::EvalMetrics;
 use super::learner::Components;
 use super::loader::{EvaluationLoader, WindowLoader};
 use super::manifest;
-use super::metric_log::MetricLog;
+use super::metric_log::{self, MetricLog};
 use super::metrics::{Figure, TrainFigures, name};
 use super::monitor::Monitor;
 use super::optimizer::SharedAdamW;
@@ -26,7 +26,7 @@ use super::trained::Trainee;
 use crate::bad_input;
 use crate::data::batching::{BatchPlan, evaluation_batches};
 use crate::data::encode::EncodedRow;
-use crate::files::{copy_into, hash, is_same_folder, remove};
+use crate::files::{copy_into, hash, is_same_folder};
 use crate::model::Qwen2ForCausalLm;
 use crate::weights::adapter::Adapter;
 use crate::weights::adapter_config::AdapterConfig;
@@ -158,29 +158,6 @@ fn bring_best(state: &mut TrainerState, resumed: &Path, output_dir: &Path, monit
     Ok(())
 }
 
-/// Finds out whether logs can be written before time is spent. A fresh run begins with empty ones.
-fn prepare_logging_dir(folder: &Path, fresh: bool, monitor: &dyn Monitor) -> Result<()> {
-    let mut removed = 0;
-    for split in ["train", "valid"] {
-        let folder = folder.join(split);
-        let what = || format!("cannot write to training.logging_dir: {}", folder.display());
-        if fresh {
-            let epochs = std::fs::read_dir(&folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-            let is_log = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("epoch-"));
-            for old in epochs.filter(is_log) {
-                remove(&old).with_context(what)?;
-                removed += 1;
-            }
-        }
-        std::fs::create_dir_all(&folder).with_context(what)?;
-        tempfile::tempfile_in(&folder).with_context(what)?;
-    }
-    if removed > 0 {
-        monitor.note(format!("removed an earlier run's metric logs in {}", folder.display()));
-    }
-    Ok(())
-}
-
 /// Trains an adapter for `model` (the base, without adapter) or all of `model`'s weights, and writes the result to
 /// `output_dir`.
 pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
@@ -250,7 +227,7 @@ pub fn train<B: AutodiffBackend, R: MetricsRenderer + 'static>(
     let batches = evaluation_batches(&data.eval, passes);
     std::fs::create_dir_all(&args.output_dir)
         .with_context(|| format!("cannot create output_dir {}", args.output_dir.display()))?;
-    prepare_logging_dir(&args.logging_dir, first_step == 0, surroundings.monitor.as_ref())?;
+    metric_log::prepare(&args.logging_dir, &run.state, surroundings.monitor.as_ref())?;
     if let Some(old_run) = &start.old_run {
         old_run.remove()?;
     }

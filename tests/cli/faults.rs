@@ -162,6 +162,18 @@ fn what_another_run_left_is_not_removed_unasked() {
     workspace.run("train", &[&keep[..], &changed].concat()).refuses(2, &["--accept-changes"]);
     assert!(workspace.file("out/checkpoint-12").is_dir());
 
+    // What a run goes on from stays, whatever it is called by and wherever it lies.
+    std::os::unix::fs::symlink(workspace.file("out/checkpoint-12"), workspace.file("latest")).unwrap();
+    let longer = ["--set", "training.max_steps=16", "--accept-changes", "--overwrite"];
+    let by_link = ["--set", "training.resume_from_checkpoint=latest"];
+    let ran = workspace.run("train", &[&longer[..], &by_link].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(
+        workspace.file("out/checkpoint-12").is_dir() && !ran.stderr.contains("not there any more"),
+        "{}",
+        ran.stderr
+    );
+
     // The base's own folder is no place for an adapter.
     copy_model(&workspace.file("base"));
     let into_base = ["--set", "model_name=base", "--set", "training.output_dir=base", "--overwrite"];

@@ -42,6 +42,29 @@ fn a_signal_saves_a_checkpoint_and_the_resumed_run_ends_like_an_uninterrupted_on
         assert_eq!(whole.run("train", &LONG).code, Some(0));
         assert_eq!(workspace.adapter_bytes(), whole.adapter_bytes());
         assert_eq!(workspace.json("out/trainer_state.json"), whole.json("out/trainer_state.json"));
+        assert_eq!(losses(&workspace), losses(&whole));
+    }
+}
+
+/// The metric logs of the training loss: a value a line, a file from each evaluation to the next.
+fn losses(workspace: &Workspace) -> Vec<String> {
+    let log = |epoch: usize| std::fs::read_to_string(workspace.file(&format!("logs/train/epoch-{epoch}/Loss.log")));
+    (1..).map_while(|epoch| log(epoch).ok()).collect()
+}
+
+/// Steps that are made again after a kill are logged once.
+#[test]
+fn metric_logs_hold_each_entry_once() {
+    let workspace = Workspace::new();
+    let steps = ["--set", "training.save_total_limit=null", "--set", "training.eval_steps=8"];
+    assert_eq!(workspace.run("train", &steps).code, Some(0));
+    let before = losses(&workspace);
+    assert!(before.len() == 2 && before[0].lines().count() == 4, "{before:?}");
+    for checkpoint in ["out/checkpoint-8", "out/checkpoint-4"] {
+        let resume = format!("training.resume_from_checkpoint={checkpoint}");
+        let ran = workspace.run("train", &[&steps[..], &["--overwrite", "--set", &resume]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert_eq!(losses(&workspace), before, "{checkpoint}");
     }
 }
 
