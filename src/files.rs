@@ -24,7 +24,7 @@ pub const TEMPORARY: &str = ".tmp-";
 /// Writes a file under a temporary name in its folder, syncs it and renames it: it appears whole or not at all.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     use std::io::Write;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let what = || format!("cannot write {}", path.display());
     std::fs::create_dir_all(folder).with_context(what)?;
     let mut file = tempfile::Builder::new()
@@ -38,8 +38,13 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     sync_folder(folder).with_context(what)
 }
 
+/// Where a path lies.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Makes renames in a folder last beyond a power failure.
-pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
@@ -73,6 +78,13 @@ pub fn partial_of(folder: &Path) -> Result<PathBuf> {
         bad_input!("{} cannot be written as a whole; name a new folder in it", folder.display());
     };
     Ok(folder.with_file_name(format!(".{}.partial", name.to_string_lossy())))
+}
+
+/// Gives what was built under another name its own, in the place of what is there.
+pub fn put_in_place(partial: &Path, path: &Path) -> std::io::Result<()> {
+    remove(path)?;
+    std::fs::rename(partial, path)?;
+    sync_folder(folder_of(path))
 }
 
 /// Whether two paths lead to one folder that is there.

@@ -132,8 +132,8 @@ fn describe(file: &DataFile, lengths: &Lengths, max_length: usize) -> String {
         documents => format!(" (texts, {documents} of them, in blocks)"),
     };
     format!(
-        "{}: {rows} rows{in_blocks}, {tokens} tokens; 5 % have up to {p5} tokens, half {p50}, 95 % {p95}, 99 % {p99}, all {max}; \
-         {longer_than_max_length} are longer than max_length {max_length}\n{bars}",
+        "{}: {rows} rows{in_blocks}, {tokens} tokens; 5 % have up to {p5} tokens, half {p50}, 95 % {p95}, 99 % {p99}, \
+         all {max}; {longer_than_max_length} are longer than max_length {max_length}\n{bars}",
         file.path.display()
     )
 }

@@ -9,21 +9,20 @@ use super::{Session, output};
 use crate::backend::{Device, cpu_flops};
 use crate::bad_input;
 use crate::data::batching::BatchPlan;
-use crate::data::encode::EncodedRows;
+use crate::data::encode::EncodedRow;
 use crate::model::TargetModule;
 use crate::training::arguments::Precision;
-use crate::training::memory::{Demand, largest_pass, refusal};
+use crate::training::memory::{Demand, refusal};
 use crate::training::side_by_side::passes_at_once;
-use crate::training::trainer::{Start, StartWeights, batch_plan};
+use crate::training::trainer::{Start, StartWeights};
 use crate::weights::model::{ModelFolder, expected_tensors};
 
 /// Before hours are spent unawares.
-pub fn say_how_long_it_takes(plan: &BatchPlan, base: &ModelFolder, rows: &EncodedRows, start: &Start) {
+pub fn say_how_long_it_takes(plan: &BatchPlan, base: &ModelFolder, rows: &[EncodedRow], start: &Start) {
     /// Share of the matrix product's speed that a whole training step reaches.
     const EFFICIENCY: f64 = 0.5;
-    let tokens: usize = rows.rows.iter().map(|row| row.input_ids.len()).sum();
-    let steps =
-        plan.total_steps() - start.saved.as_ref().map_or(0, |saved| saved.state.global_step.min(plan.total_steps()));
+    let tokens: usize = rows.iter().map(|row| row.input_ids.len()).sum();
+    let steps = plan.total_steps().saturating_sub(start.saved.as_ref().map_or(0, |saved| saved.state.global_step));
     let epochs = steps as f64 / plan.steps_per_epoch() as f64;
     // Forward and backward at two operations a parameter; frozen weights need no gradient of their own.
     let passes = if matches!(start.trained, StartWeights::InModel(_)) { 6.0 } else { 4.0 };
@@ -38,57 +37,53 @@ pub fn say_how_long_it_takes(plan: &BatchPlan, base: &ModelFolder, rows: &Encode
 pub fn refuse_what_cannot_fit(
     session: &Session,
     device: &Device,
+    plan: &Arc<BatchPlan>,
     base: &ModelFolder,
     start: &Start,
-    rows: &EncodedRows,
+    rows: &Arc<Vec<EncodedRow>>,
     precision: Precision,
 ) -> Result<()> {
     let Some(available) = device.free_memory() else {
         return Ok(());
     };
-    let (args, defaults) = (&session.config.training, device.pass_defaults());
     let parameters: usize =
         expected_tensors(&base.config).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
     let size = if device.dtype(precision)? == DType::BF16 { 2 } else { 4 };
-    let trains_all = matches!(start.trained, StartWeights::InModel(_));
+    let (trains_all, trained_parameters, keeps_all_inputs) = match &start.trained {
+        StartWeights::Adapter(adapter) => {
+            use TargetModule::{KProj, QProj, VProj};
+            let trained = adapter.weights.values().map(|w| w.a.len() + w.b.len()).sum();
+            (false, trained, adapter.weights.keys().any(|(_, target)| !matches!(target, QProj | KProj | VProj)))
+        }
+        StartWeights::InModel(_) => (true, parameters, true),
+    };
     let on_cpu = matches!(device, Device::Cpu);
     // Every step has about the same passes: some show how large they are.
     const STEPS_LOOKED_AT: usize = 20;
-    let plan = Arc::new(batch_plan(args, rows.rows.len(), defaults));
-    let windows = plan.windows(Arc::new(rows.rows.clone()), 0).take(STEPS_LOOKED_AT);
-    let (mut tokens, mut step_tokens) = (0, 0);
-    for window in windows {
-        tokens = tokens.max(largest_pass(&window.micro_batches));
-        step_tokens = step_tokens.max(window.micro_batches.iter().map(|pass| pass.tokens.tokens()).sum());
+    let longest = rows.iter().map(|row| row.input_ids.len()).max().unwrap_or(0);
+    let (mut tokens, mut step_tokens) = (longest, 0);
+    for window in plan.clone().windows(rows.clone(), 0).take(STEPS_LOOKED_AT) {
+        let passes = window.micro_batches.iter().map(|pass| pass.tokens.tokens());
+        tokens = passes.clone().fold(tokens, usize::max);
+        step_tokens = step_tokens.max(passes.sum());
     }
     let demand = Demand {
         model: &base.config,
         // On the CPU as the file has them.
-        weights: match device {
-            _ if trains_all => 0,
-            Device::Cpu => base.checkpoint.bytes(),
-            #[allow(unreachable_patterns, reason = "without GPUs there is no other")]
-            _ => (parameters * size) as u64,
+        weights: match trains_all {
+            true => 0,
+            false if on_cpu => base.checkpoint.bytes(),
+            false => (parameters * size) as u64,
         },
-        trained_parameters: match &start.trained {
-            StartWeights::Adapter(adapter) => adapter.weights.values().map(|w| w.a.len() + w.b.len()).sum::<usize>(),
-            StartWeights::InModel(_) => parameters,
-        } as u64,
+        trained_parameters: trained_parameters as u64,
         trains_all,
-        keeps_all_inputs: match &start.trained {
-            StartWeights::Adapter(adapter) => {
-                use TargetModule::{KProj, QProj, VProj};
-                adapter.weights.keys().any(|(_, target)| !matches!(target, QProj | KProj | VProj))
-            }
-            StartWeights::InModel(_) => true,
-        },
+        keeps_all_inputs,
         saves_from_here: on_cpu,
         activation_size: size as u64,
         step_tokens: step_tokens as u64,
         side_by_side: if on_cpu { passes_at_once(parameters) as u64 } else { 1 },
     };
-    let longest = rows.rows.iter().map(|row| row.input_ids.len()).max().unwrap_or(0);
-    match refusal(&demand, args, tokens.max(longest), longest, available) {
+    match refusal(&demand, &session.config.training, tokens, longest, available) {
         Some(text) => bad_input!("{text}"),
         None => Ok(()),
     }

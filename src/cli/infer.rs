@@ -118,7 +118,7 @@ pub fn print_answers<B: Backend>(
         questions,
         output,
         on_answer,
-        begun: 0,
+        begun: false,
         current: 0,
         waiting: vec![Waiting::default(); questions.len()],
     };
@@ -135,8 +135,8 @@ struct InOrder<'a, F> {
     questions: &'a [String],
     output: Output,
     on_answer: F,
-    /// How many questions were printed.
-    begun: usize,
+    /// Whether anything was printed.
+    begun: bool,
     /// The question whose answer is being printed.
     current: usize,
     waiting: Vec<Waiting>,
@@ -150,18 +150,17 @@ struct Waiting {
 }
 
 impl<F: FnMut(Value) -> Result<()>> InOrder<'_, F> {
-    /// Prints the current question, once, and what is known of its answer.
-    fn begin(&mut self) -> Result<()> {
-        if self.begun > self.current || self.current == self.questions.len() {
-            return Ok(());
-        }
-        self.begun += 1;
-        let (question, text) = (&self.questions[self.current], &self.waiting[self.current].text);
+    /// Prints the current question, if there is one more, and what is known of its answer.
+    fn begin(&self) -> Result<()> {
+        let Some(question) = self.questions.get(self.current) else { return Ok(()) };
+        let text = &self.waiting[self.current].text;
         self.output.text(&format!("Question: {question}\nAnswer: {text}"))
     }
 
     fn hear(&mut self, progress: Progress) -> Result<()> {
-        self.begin()?;
+        if !std::mem::replace(&mut self.begun, true) {
+            self.begin()?;
+        }
         match progress {
             Progress::Text(number, piece) if number == self.current => self.output.text(piece)?,
             Progress::Text(number, piece) => self.waiting[number].text.push_str(piece),

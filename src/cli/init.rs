@@ -11,7 +11,7 @@ use crate::bad_input;
 use crate::data::jsonl;
 use crate::data::train_tokenizer::{MIN_VOCAB_SIZE, TrainedTokenizer};
 use crate::error::BadInput;
-use crate::files::{partial_of, read_input, read_json, remove, write_atomically};
+use crate::files::{partial_of, put_in_place, read_input, read_json, remove, write_atomically};
 use crate::model::Qwen2Config;
 use crate::weights::init::init_model;
 
@@ -69,8 +69,7 @@ pub fn run(args: InitArgs) -> Result<()> {
     let generation = json!({"bos_token_id": id, "pad_token_id": id, "eos_token_id": id, "do_sample": false});
     let generation = serde_json::to_string_pretty(&generation)?;
     write_atomically(&partial.join("generation_config.json"), generation.as_bytes())?;
-    remove(folder).with_context(what)?;
-    std::fs::rename(&partial, folder).with_context(what)?;
+    put_in_place(&partial, folder).with_context(what)?;
 
     let output = Output::new(args.json);
     output.text(&format!("wrote {}: {parameters} parameters, {tokens} tokens\n", folder.display()))?;

@@ -8,7 +8,7 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use serde_json::json;
 
-use super::{CommonArgs, Session, output, same_place, signals};
+use super::{CommonArgs, Session, output, signals};
 use crate::backend::{Device, Job};
 use crate::bad_input;
 use crate::data::encode::{EncodedRow, encode};
@@ -63,9 +63,9 @@ pub fn run(args: MergeArgs) -> Result<()> {
         ))?;
     }
     session.output.object(&json!({"output": folder.display().to_string(), "parity": parity}))?;
-    let key = [("inference.merged_model_path", folder.as_path())];
-    let keys = if same_place(&folder, &session.config.inference.merged_model_path) { &[] } else { &key[..] };
-    output::inform(&format!("ask it: {} --mode merged", session.command("infer", keys)));
+    let configured = &session.config.inference.merged_model_path;
+    let ask = session.ask_command("inference.merged_model_path", configured, &folder);
+    output::inform(&format!("ask it: {ask} --mode merged"));
     Ok(())
 }
 

@@ -115,14 +115,14 @@ impl Session {
         Ok(Self { config, output: Output::new(args.json), hub, same_config })
     }
 
-    /// Another command on the same config, as it would be typed, with keys changed where they have to be.
-    fn command(&self, verb: &str, keys: &[(&str, &Path)]) -> String {
+    /// The command that asks what lies in a folder, as it would be typed: the same config, in which `key` names the folder.
+    fn ask_command(&self, key: &str, configured: &Path, folder: &Path) -> String {
         let program = std::env::args().next().unwrap_or_else(|| "qwen-lora".into());
-        let mut words = vec![program, verb.to_string()];
+        let mut words = vec![program, "infer".to_string()];
         words.extend(self.same_config.iter().cloned());
-        for (key, value) in keys {
+        if !is_same_folder(configured, folder) {
             // What reads as JSON has to be a JSON string.
-            let text = value.display().to_string();
+            let text = folder.display().to_string();
             let is_json = serde_json::from_str::<serde_json::Value>(&text).is_ok();
             let value = if is_json { serde_json::Value::from(text).to_string() } else { text };
             words.extend(["--set".to_string(), format!("{key}={value}")]);
@@ -152,11 +152,6 @@ impl Session {
 fn shell_quoted(word: &str) -> String {
     let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c));
     if plain && !word.is_empty() { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-}
-
-/// Whether two paths mean the same place, which need not exist.
-fn same_place(a: &Path, b: &Path) -> bool {
-    is_same_folder(a, b) || std::path::absolute(a).ok() == std::path::absolute(b).ok()
 }
 
 /// Runs the program; the exit code is 0, 1, 2 (the user's input) or 130 (interrupted).

@@ -1,6 +1,6 @@
 //! What a training run begins with, and what of an earlier one it may touch.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -8,7 +8,6 @@ use anyhow::Result;
 use super::{Session, output};
 use crate::bad_input;
 use crate::config::RunConfig;
-use crate::data::template;
 use crate::data::tokenizer::Tokenizer;
 use crate::files::is_same_folder;
 use crate::model::LoraConfig;
@@ -24,26 +23,27 @@ use crate::weights::trained_model::ModelFormat;
 
 /// The checkpoint that the config asks to go on from, if any.
 pub fn run_to_resume(args: &TrainingArguments) -> Result<Option<SavedRun>> {
-    let folder = match &args.resume_from_checkpoint {
-        None | Some(Resume::Latest(false)) => return Ok(None),
-        Some(Resume::From(folder)) => folder.clone(),
+    let resuming = |folder: &Path| output::inform(&format!("resuming from {}", folder.display()));
+    match &args.resume_from_checkpoint {
+        None | Some(Resume::Latest(false)) => Ok(None),
+        Some(Resume::From(folder)) => {
+            resuming(folder);
+            SavedRun::read(folder).map(Some)
+        }
         Some(Resume::Latest(true)) => {
             let (latest, damaged) = Checkpoints::of(&args.output_dir).latest_complete();
             damaged.iter().for_each(|problem| output::warn(problem));
-            match latest {
-                Some(folder) => folder,
-                None => {
-                    let path = args.output_dir.display();
-                    output::warn(&format!(
-                        "there is no complete checkpoint in {path} to resume from; starting from the beginning"
-                    ));
-                    return Ok(None);
-                }
-            }
+            let Some(folder) = latest else {
+                let path = args.output_dir.display();
+                output::warn(&format!(
+                    "there is no complete checkpoint in {path} to resume from; starting from the beginning"
+                ));
+                return Ok(None);
+            };
+            resuming(&folder);
+            SavedRun::read_complete(&folder).map(Some)
         }
-    };
-    output::inform(&format!("resuming from {}", folder.display()));
-    SavedRun::read(&folder).map(Some)
+    }
 }
 
 /// What the user allows by a flag.
@@ -121,8 +121,7 @@ fn start_adapter(
         bad_input!("{which} is not the config's kind of adapter: {difference}");
     }
     adapter.check_fits(&base.config)?;
-    let record =
-        AdapterRecord { base_weights: base.fingerprint(), template: template::description(&tokenizer.eos_token) };
+    let record = AdapterRecord::of(base, tokenizer);
     // A resumed run compares more than that.
     let differences = adapter.config.record.iter().flat_map(|trained| trained.differences(&record)).collect::<Vec<_>>();
     if saved.is_none() && !differences.is_empty() && !accepts_changes {
@@ -144,16 +143,17 @@ fn old_run(args: &TrainingArguments, saved: Option<&SavedRun>, overwrite: bool) 
     };
     let own = saved.filter(lies_here);
     let after = own.map(|saved| saved.state.global_step);
-    let resumes = args.resume_from_checkpoint.as_ref().is_some_and(|resume| *resume != Resume::Latest(false));
+    // Asked to go on from a checkpoint, but there is none.
+    let begins_after_all = saved.is_none() && args.resume_from_checkpoint == Some(Resume::Latest(true));
     let is_worth_keeping = match after {
         // Damaged ones were passed over, and are set aside.
-        Some(_) => checkpoints.latest_complete().0.is_some_and(|latest| Checkpoints::step_of(&latest) > after),
-        None if resumes && saved.is_none() => checkpoints.holds_results(),
+        Some(step) => checkpoints.has_complete_after(step),
+        None if begins_after_all => checkpoints.holds_results(),
         None => checkpoints.holds_results() || !checkpoints.steps().is_empty(),
     };
     match after {
         _ if overwrite || !is_worth_keeping => {}
-        None if resumes && saved.is_none() => bad_input!(
+        None if begins_after_all => bad_input!(
             "training.output_dir {folder} holds the results of a run, but no complete checkpoint to go on from. Replace \
              it: --overwrite; or name another folder"
         ),

@@ -16,7 +16,7 @@ use super::comparison::{Answered, Questions, SCORED_ANSWERS, score_rows, side_by
 use super::fit::{refuse_what_cannot_fit, say_how_long_it_takes};
 use super::progress::{RunFacts, Watcher};
 use super::start::{Permissions, run_to_resume, start};
-use super::{CommonArgs, Session, output, same_place, shell_quoted, signals};
+use super::{CommonArgs, Session, output, shell_quoted, signals};
 use crate::backend::{Device, Job};
 use crate::bad_input;
 use crate::config::RunConfig;
@@ -25,9 +25,10 @@ use crate::data::encode;
 use crate::data::encode::EncodedRows;
 use crate::data::jsonl::{self, Record, Rows};
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
-use crate::error::{Interrupted, OrBadInput};
+use crate::error::Interrupted;
 use crate::files::copy_into;
 use crate::inference::chat::{Mode, prompts};
+use crate::inference::choice::generation;
 use crate::inference::generation::GenerationConfig;
 use crate::training::arguments::{IntervalStrategy, PassDefaults, Precision, SchedulerType};
 use crate::training::lock::OutputLock;
@@ -89,18 +90,19 @@ pub fn run(args: TrainArgs) -> Result<()> {
         None => Precision::F32,
     };
     device.dtype(precision)?;
-    let plan = batch_plan(&config.training, train_rows.rows.len(), device.pass_defaults());
+    let train_rows = Arc::new(train_rows.rows);
+    let plan = Arc::new(batch_plan(&config.training, train_rows.len(), device.pass_defaults()));
     warn_about_short_runs(config, plan.total_steps());
     if device == Device::Cpu {
         say_how_long_it_takes(&plan, &base, &train_rows, &start);
     }
     if !args.ignore_memory {
-        refuse_what_cannot_fit(&session, &device, &base, &start, &train_rows, precision)?;
+        refuse_what_cannot_fit(&session, &device, &plan, &base, &start, &train_rows, precision)?;
     }
     let _lock = lock.map_or_else(|| OutputLock::take(output_dir), Ok)?;
     let mut facts = RunFacts::new(&session, &device, plan.total_steps());
     facts.dashboard = !args.no_dashboard;
-    let data = TrainingData { train: Arc::new(train_rows.rows), eval: eval_rows.rows };
+    let data = TrainingData { train: train_rows, eval: eval_rows.rows };
     let job = Train {
         session: &session,
         base: &base,
@@ -143,9 +145,7 @@ fn how_to_answer(
     for questions in [config.inference.questions.clone(), asked.collect()] {
         prompts(tokenizer, &questions, base.config.vocab_size, base.config.max_position_embeddings)?;
     }
-    let defaults = ModelGenerationConfig::read(&base.path)?;
-    GenerationConfig::resolve(&config.inference.generation, &defaults, &[tokenizer.eos_token_id])
-        .or_bad_input(|| format!("generation_config.json in {}", base.path.display()))
+    generation(base, tokenizer, &config.inference)
 }
 
 fn describe_data(session: &Session, train: &EncodedRows, eval: &EncodedRows) {
@@ -288,9 +288,8 @@ fn summarise(session: &Session, report: &TrainReport, comparison: Option<Compari
     let mut rows = vec![("validation loss", base_loss.map(in_full), loss.map(in_full))];
     rows.extend(score_rows(base_scores, tuned_scores));
     session.output.text(&table(&rows))?;
-    if let (Some(file), true) = (&session.config.test_file, base_scores.is_some()) {
-        let count = base_scores.map_or(0, |scores| scores.answers);
-        session.output.text(&format!("(answers to {count} questions of {})\n", file.display()))?;
+    if let (Some(file), Some(scores)) = (&session.config.test_file, base_scores) {
+        session.output.text(&format!("(answers to {} questions of {})\n", scores.answers, file.display()))?;
     }
     if let Some(Comparison { base, tuned }) = &comparison {
         let questions = &session.config.inference.questions;
@@ -316,11 +315,10 @@ fn summarise(session: &Session, report: &TrainReport, comparison: Option<Compari
             "the tuned model's validation loss {tuned:.4} is above the base's {base:.4}: lower training.learning_rate"
         ));
     }
-    let asked_of = &session.config.inference.adapter_path;
-    let key = [("inference.adapter_path", report.output_dir.as_path())];
-    let keys = if same_place(asked_of, &report.output_dir) { &[] } else { &key[..] };
-    let mode = if session.config.inference.mode == Mode::Lora { "" } else { " --mode lora" };
-    output::inform(&format!("\nask it: {}{mode}", session.command("infer", keys)));
+    let inference = &session.config.inference;
+    let ask = session.ask_command("inference.adapter_path", &inference.adapter_path, &report.output_dir);
+    let mode = if inference.mode == Mode::Lora { "" } else { " --mode lora" };
+    output::inform(&format!("\nask it: {ask}{mode}"));
     Ok(())
 }
 

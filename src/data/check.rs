@@ -1,5 +1,6 @@
 //! What is wrong, or odd, with data files: looked at before hours are spent on them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -82,10 +83,11 @@ pub fn check(files: &[DataFile]) -> Findings {
     for file in files {
         for document in &file.scan.rows.documents {
             let place = format!("{}:{}", file.path.display(), document.line);
-            if let Some(earlier) = first.get(&fold(&document.text)) {
-                findings.warn("exact duplicates", format!("{place}: the text stood at {earlier}"));
-            } else {
-                first.insert(fold(&document.text), place.clone());
+            match first.entry(fold(&document.text)) {
+                Entry::Occupied(earlier) => {
+                    findings.warn("exact duplicates", format!("{place}: the text stood at {}", earlier.get()));
+                }
+                Entry::Vacant(vacant) => drop(vacant.insert(place.clone())),
             }
             for (kind, what) in oddities(&document.text).into_iter().filter(|(kind, _)| *kind != "over-long fields") {
                 findings.warn(kind, format!("{place}: text {what}"));

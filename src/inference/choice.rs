@@ -12,9 +12,8 @@ use super::chat::{InferenceConfig, Mode};
 use super::generation::GenerationConfig;
 use crate::bad_input;
 use crate::config::RunConfig;
-use crate::data::template;
 use crate::data::tokenizer::Tokenizer;
-use crate::error::BadInput;
+use crate::error::OrBadInput;
 use crate::model::Qwen2ForCausalLm;
 use crate::weights::adapter::Adapter;
 use crate::weights::adapter_config::{AdapterConfig, CONFIG_FILE};
@@ -107,13 +106,17 @@ impl ModelChoice {
         }
     }
 
-    /// How to generate: the config over the base's own settings; the tokenizer's end token ends an answer as well.
+    /// How to generate.
     pub fn generation(&self, inference: &InferenceConfig) -> Result<GenerationConfig> {
-        let model = ModelGenerationConfig::read(&self.base.path)?;
-        GenerationConfig::resolve(&inference.generation, &model, &[self.tokenizer.eos_token_id]).map_err(|problem| {
-            BadInput(format!("generation_config.json in {}: {problem}", self.base.path.display())).into()
-        })
+        generation(&self.base, &self.tokenizer, inference)
     }
+}
+
+/// How to generate: the config over the base's own settings; the tokenizer's end token ends an answer as well.
+pub fn generation(base: &ModelFolder, tokenizer: &Tokenizer, inference: &InferenceConfig) -> Result<GenerationConfig> {
+    let model = ModelGenerationConfig::read(&base.path)?;
+    GenerationConfig::resolve(&inference.generation, &model, &[tokenizer.eos_token_id])
+        .or_bad_input(|| format!("generation_config.json in {}", base.path.display()))
 }
 
 /// Compares what an adapter was trained on with what it is used with; says what the user should know.
@@ -126,9 +129,7 @@ fn check_record(
     let Some(record) = &adapter.config.record else {
         return Ok(Some("the adapter does not record which weights and template it was trained with".into()));
     };
-    let here =
-        AdapterRecord { base_weights: base.fingerprint(), template: template::description(&tokenizer.eos_token) };
-    let differences = record.differences(&here);
+    let differences = record.differences(&AdapterRecord::of(base, tokenizer));
     if differences.is_empty() {
         return Ok(None);
     }

@@ -16,7 +16,7 @@ use super::state::{STATE_FILE, TrainerState};
 use super::trained::Trained;
 use crate::bad_input;
 use crate::error::OrBadInput;
-use crate::files::{TEMPORARY, is_same_folder, read_input, remove, sync_folder, write_atomically};
+use crate::files::{TEMPORARY, is_same_folder, put_in_place, read_input, remove, write_atomically};
 use crate::weights::adapter::WEIGHTS_FILE;
 use crate::weights::adapter_config::CONFIG_FILE;
 use crate::weights::safetensors::SINGLE_FILE;
@@ -139,6 +139,11 @@ impl Checkpoints {
         (None, damaged)
     }
 
+    /// Whether a complete checkpoint lies after a step. Files are read for later ones only.
+    pub fn has_complete_after(&self, step: usize) -> bool {
+        self.steps().into_iter().any(|later| later > step && manifest::problem(&self.path(later)).is_none())
+    }
+
     /// Removes what a run that was killed while it saved has left.
     pub fn remove_partial(&self) {
         let entries = std::fs::read_dir(&self.output_dir).into_iter().flatten().flatten();
@@ -178,9 +183,7 @@ impl Checkpoints {
         write_atomically(&partial.join(LOOP_FILE), serde_json::to_string_pretty(loop_state)?.as_bytes())?;
         state.write(&partial)?;
         manifest::write(&partial)?;
-        remove(path)?;
-        std::fs::rename(&partial, path)?;
-        Ok(sync_folder(&self.output_dir)?)
+        Ok(put_in_place(&partial, path)?)
     }
 
     /// Removes the oldest checkpoints until `save_total_limit` are left. The one just saved and the best stay in any
@@ -226,9 +229,8 @@ impl OldRun {
                 set_aside(&path).with_context(|| format!("cannot rename {}", path.display()))?;
             }
         }
-        let root = if after.is_none() { checkpoints.root_files().to_vec() } else { Vec::new() };
-        for path in root {
-            remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        for path in checkpoints.root_files().iter().filter(|_| after.is_none()) {
+            remove(path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
         Ok(())
     }
@@ -258,6 +260,7 @@ pub struct SavedRun {
 }
 
 impl SavedRun {
+    /// Reads a folder that may hold anything.
     pub fn read(folder: &Path) -> Result<Self> {
         if !folder.is_dir() {
             bad_input!("the checkpoint {} does not exist", folder.display());
@@ -265,6 +268,11 @@ impl SavedRun {
         if let Some(problem) = manifest::problem(folder) {
             bad_input!("the checkpoint {} is damaged or incomplete: {problem}", folder.display());
         }
+        Self::read_complete(folder)
+    }
+
+    /// Reads a checkpoint that was found complete.
+    pub fn read_complete(folder: &Path) -> Result<Self> {
         let loop_file = folder.join(LOOP_FILE);
         let loop_state = serde_json::from_str(&read_input(&loop_file)?)
             .or_bad_input(|| format!("{} is damaged", loop_file.display()))?;

@@ -1,7 +1,6 @@
 //! How much memory a run needs: counted before it starts, so that one that cannot fit does not begin.
 
 use super::arguments::TrainingArguments;
-use crate::data::batching::MicroBatch;
 use crate::model::Qwen2Config;
 use crate::model::loss::CHUNK_TOKENS;
 
@@ -59,11 +58,6 @@ impl Demand<'_> {
         let trained = self.trained_parameters * 4 * (4 + gradients_at_once + copies);
         PROCESS + self.weights + trained + activations + logits
     }
-}
-
-/// The most tokens in one of these passes.
-pub fn largest_pass<'a>(passes: impl IntoIterator<Item = &'a MicroBatch>) -> usize {
-    passes.into_iter().map(|pass| pass.tokens.tokens()).max().unwrap_or(0)
 }
 
 /// Why a run does not fit into so much memory, and which settings would make it fit; nothing if it fits.

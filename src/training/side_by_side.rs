@@ -23,7 +23,7 @@ pub fn passes_at_once(parameters: usize) -> usize {
 pub(super) fn suits<B: Backend>(model: &Qwen2ForCausalLm<B>) -> bool {
     let [vocab, hidden] = model.model.embed_tokens.dims();
     let linears = model.linears().map(|(_, _, linear)| linear.base.in_features() * linear.base.out_features());
-    is_fast::<B>() && pools().len() > 1 && vocab * hidden + linears.sum::<usize>() <= SMALL_MODEL
+    is_fast::<B>() && passes_at_once(vocab * hidden + linears.sum::<usize>()) > 1
 }
 
 /// So many items make it worth waking the workers; 1 where one after the other is better.

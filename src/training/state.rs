@@ -115,6 +115,11 @@ impl TrainerState {
         })
     }
 
+    /// From here on the best is searched anew.
+    pub fn forget_best(&mut self) {
+        (self.best_global_step, self.best_metric, self.best_model_checkpoint) = (None, None, None);
+    }
+
     /// How many evaluations there were.
     pub fn evaluations(&self) -> usize {
         self.log_history.iter().filter(|entry| matches!(entry, LogEntry::Evaluation { .. })).count()

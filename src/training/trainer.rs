@@ -152,7 +152,7 @@ fn bring_best(state: &mut TrainerState, resumed: &Path, output_dir: &Path, monit
             monitor.note(format!(
                 "the best checkpoint so far (step {best}) is damaged or not there any more: the best is searched from here on"
             ));
-            (state.best_global_step, state.best_metric, state.best_model_checkpoint) = (None, None, None);
+            state.forget_best();
         }
     }
     Ok(())
@@ -290,8 +290,7 @@ fn finish(
                          weights are kept instead",
                         path.display()
                     ));
-                    let state = &mut outcome.state;
-                    (state.best_global_step, state.best_metric, state.best_model_checkpoint) = (None, None, None);
+                    outcome.state.forget_best();
                 }
             }
         }

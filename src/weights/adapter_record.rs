@@ -5,6 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::model::ModelFolder;
+use crate::data::template;
+use crate::data::tokenizer::Tokenizer;
 use crate::error::OrBadInput;
 use crate::files::{read_input, write_atomically};
 
@@ -20,6 +23,11 @@ pub struct AdapterRecord {
 }
 
 impl AdapterRecord {
+    /// What an adapter that is trained on this base, with this tokenizer, belongs to.
+    pub fn of(base: &ModelFolder, tokenizer: &Tokenizer) -> Self {
+        Self { base_weights: base.fingerprint(), template: template::description(&tokenizer.eos_token) }
+    }
+
     /// The record of a folder; adapters from elsewhere have none.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);

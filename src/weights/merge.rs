@@ -14,7 +14,7 @@ use super::model::{ModelFolder, expected_tensors};
 use super::safetensors::{SINGLE_FILE, SafetensorsFile, TensorSlice, narrow};
 use crate::bad_input;
 use crate::data::tokenizer::{TOKENIZER_FILES, Tokenizer};
-use crate::files::{copy_into, partial_of, remove};
+use crate::files::{copy_into, partial_of, put_in_place, remove};
 use crate::model::TargetModule;
 use crate::model::lora::LoraWeights;
 
@@ -88,8 +88,7 @@ pub fn write_merged_model<B: Backend>(
         copy_into(&tokenizer.folder().join(file), &partial)?;
     }
     ModelGenerationConfig::read(&base.path)?.write_with_eos_of(tokenizer, &partial)?;
-    remove(folder).with_context(what)?;
-    std::fs::rename(&partial, folder).with_context(what)
+    put_in_place(&partial, folder).with_context(what)
 }
 
 /// Whether a folder holds anything but an earlier merge.

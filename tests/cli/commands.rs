@@ -165,8 +165,7 @@ fn the_commands_that_are_offered_work() {
     let offered = |ran: Ran, mode: &str| {
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         let command = ran.stderr.lines().find_map(|line| line.strip_prefix("ask it: ")).expect("it offers a command");
-        let mut shell = Command::new("sh");
-        let asked = run(shell.current_dir(workspace.path()).args(["-c", command]).env("HF_HUB_OFFLINE", "1"));
+        let asked = workspace.bash(command);
         assert_eq!(asked.code, Some(0), "{}", asked.stderr);
         assert!(asked.stderr.contains(mode) && asked.stdout.contains("How many sets?"), "{}", asked.stderr);
     };

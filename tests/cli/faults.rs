@@ -1,7 +1,7 @@
 //! Faults injected into real processes: nothing that counts is lost, and the error is one clear line.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use qwen_lora::training::checkpoint::Checkpoints;
@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::errors::ONE_ROW;
-use crate::support::{Workspace, copy_model, run};
+use crate::support::{Workspace, copy_model};
 
 const RESUME: [&str; 2] = ["--set", "training.resume_from_checkpoint=true"];
 
@@ -83,8 +83,7 @@ fn lives_to_its_end(victim: &Workspace, rng: &mut ChaCha8Rng) -> bool {
 
 #[track_caller]
 fn assert_same_run(victim: &Workspace, whole: &Workspace) {
-    assert_eq!(victim.adapter_bytes(), whole.adapter_bytes());
-    assert_eq!(victim.json("out/trainer_state.json"), whole.json("out/trainer_state.json"));
+    victim.assert_ended_like(whole);
     let left: Vec<String> = std::fs::read_dir(victim.file("out"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
@@ -202,10 +201,7 @@ fn without_its_best_checkpoint_a_run_reports_the_last_step() {
 fn two_runs_do_not_share_an_output_folder() {
     let workspace = Workspace::new();
     let mut first = start(&workspace, &["--set", "training.num_train_epochs=1000", "--set", "training.max_steps=null"]);
-    while !workspace.file("out/checkpoint-2").is_dir() {
-        assert!(first.try_wait().unwrap().is_none(), "it ended early");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    workspace.wait_for("out/checkpoint-2", &mut first);
     for arguments in [&["--overwrite"][..], &RESUME] {
         workspace.run("train", arguments).refuses(2, &["another run is writing to training.output_dir out"]);
     }
@@ -291,18 +287,14 @@ fn merging_shows_how_close_the_merged_model_is() {
 #[test]
 fn a_full_disk_stops_no_training_and_leaves_no_half_checkpoint() {
     let workspace = Workspace::new();
-    let mut shell = Command::new("bash");
     let command = format!("ulimit -f 12; exec {} train --config config.json", env!("CARGO_BIN_EXE_qwen-lora"));
-    shell.current_dir(workspace.path()).args(["-c", &command]).env("HF_HUB_OFFLINE", "1");
-    let ran = run(&mut shell);
+    let ran = workspace.bash(&command);
     ran.refuses(1, &["cannot save out/checkpoint-12", "warning: cannot save out/checkpoint-4", "tries again"]);
     assert!(ran.stderr.contains("step 12/12"), "{}", ran.stderr);
     assert_eq!(Checkpoints::of(&workspace.file("out")).steps(), [] as [usize; 0]);
     // Not even a log has room.
     let nothing = Workspace::new();
-    let mut shell = Command::new("bash");
-    shell.current_dir(nothing.path()).args(["-c", &command.replace("-f 12", "-f 0")]).env("HF_HUB_OFFLINE", "1");
-    let ran_without = run(&mut shell);
+    let ran_without = nothing.bash(&command.replace("-f 12", "-f 0"));
     ran_without.refuses(1, &["warning: cannot write the metric logs in logs", "step 12/12"]);
     // With room again, it starts from the beginning and says so.
     let ran = workspace.run("train", &RESUME);
@@ -315,10 +307,7 @@ fn a_full_disk_stops_no_training_and_leaves_no_half_checkpoint() {
 fn folders_that_vanish_while_training_come_back() {
     let workspace = Workspace::new();
     let mut child = start(&workspace, &[]);
-    while !workspace.file("out/checkpoint-20").is_dir() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended early");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    workspace.wait_for("out/checkpoint-20", &mut child);
     for folder in ["out", "logs"] {
         // Files appear while it is removed.
         while workspace.file(folder).exists() && std::fs::remove_dir_all(workspace.file(folder)).is_err() {}
@@ -349,8 +338,7 @@ fn a_job_that_cannot_fit_is_refused_with_what_would_make_it_fit() {
         let options = format!("--set train_file=rows.jsonl --set training.per_device_train_batch_size=512 {options}");
         let binary = env!("CARGO_BIN_EXE_qwen-lora");
         let command = format!("{limit} exec {binary} train --json --config config.json {options}");
-        let mut shell = Command::new("bash");
-        run(shell.current_dir(workspace.path()).args(["-c", &command]).env("HF_HUB_OFFLINE", "1"))
+        workspace.bash(&command)
     };
     let refused = train("ulimit -v 800000;", "--set training.tokens_per_pass=1000000");
     refused.refuses(2, &["training needs about", "0.76 GiB are free", "training.tokens_per_pass="]);

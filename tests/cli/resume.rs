@@ -1,7 +1,7 @@
 //! Stopping and going on.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::support::{Workspace, run};
 
@@ -22,10 +22,6 @@ fn interrupt(workspace: &Workspace, signal: &str) -> (Option<i32>, String) {
     (child.wait().unwrap().code(), text)
 }
 
-fn shell_in<'a>(shell: &'a mut Command, workspace: &Workspace, command: &str) -> &'a mut Command {
-    shell.current_dir(workspace.path()).args(["-c", command]).env("HF_HUB_OFFLINE", "1")
-}
-
 #[test]
 fn a_signal_saves_a_checkpoint_and_the_resumed_run_ends_like_an_uninterrupted_one() {
     for signal in ["-INT", "-TERM"] {
@@ -34,14 +30,12 @@ fn a_signal_saves_a_checkpoint_and_the_resumed_run_ends_like_an_uninterrupted_on
         assert_eq!(code, Some(130), "{stderr}");
         // The command that is offered, as it is.
         let offered = stderr.lines().find_map(|line| line.split_once("To go on: ")).expect("it says how to go on").1;
-        let mut shell = Command::new("sh");
-        let resumed = run(shell_in(&mut shell, &workspace, offered));
+        let resumed = workspace.bash(offered);
         assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
 
         let whole = Workspace::new();
         assert_eq!(whole.run("train", &LONG).code, Some(0));
-        assert_eq!(workspace.adapter_bytes(), whole.adapter_bytes());
-        assert_eq!(workspace.json("out/trainer_state.json"), whole.json("out/trainer_state.json"));
+        workspace.assert_ended_like(&whole);
         assert_eq!(losses(&workspace), losses(&whole));
     }
 }

@@ -1,7 +1,8 @@
 //! A folder with a config for each test, and the binary run in it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -96,6 +97,27 @@ impl Workspace {
 
     pub fn run(&self, verb: &str, arguments: &[&str]) -> Ran {
         Ran::new(self.command(verb).args(arguments).output().unwrap())
+    }
+
+    /// A line for the shell (bash, whose `ulimit` counts KiB), run in this workspace. No hub is in reach.
+    pub fn bash(&self, line: &str) -> Ran {
+        run(Command::new("bash").current_dir(self.path()).args(["-c", line]).env("HF_HUB_OFFLINE", "1"))
+    }
+
+    /// Waits until a run of this workspace, which must go on, has made a folder.
+    #[track_caller]
+    pub fn wait_for(&self, folder: &str, run: &mut Child) {
+        while !self.file(folder).is_dir() {
+            assert!(run.try_wait().unwrap().is_none(), "it ended early");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Fails unless both runs ended alike, bit for bit.
+    #[track_caller]
+    pub fn assert_ended_like(&self, other: &Self) {
+        assert_eq!(self.adapter_bytes(), other.adapter_bytes());
+        assert_eq!(self.json("out/trainer_state.json"), other.json("out/trainer_state.json"));
     }
 
     #[track_caller]
