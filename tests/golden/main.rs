@@ -25,9 +25,20 @@ macro_rules! on_each_backend {
         }
         #[cfg(feature = "vulkan")]
         mod vulkan {
-            $(#[test] fn $check() { super::$module::$check::<super::Autodiff<burn::backend::Vulkan>>(); })+
+            $(#[test] fn $check() {
+                let _turn = super::turn();
+                super::$module::$check::<super::Autodiff<burn::backend::Vulkan>>();
+            })+
         }
     };
+}
+
+/// One check at a time on the GPU, as in the program, where one thread uses it: while autotune measures the kernels for a
+/// shape, other threads get the first kernel for that shape and later the fastest, whose sums may be rounded differently.
+#[cfg(feature = "vulkan")]
+fn turn() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 on_each_backend!(
