@@ -73,6 +73,10 @@ fn vulkan_device() -> Result<Device, String> {
 }
 
 impl Device {
+    pub fn is_gpu(&self) -> bool {
+        *self != Self::Cpu
+    }
+
     /// What the device is called in messages.
     pub fn name(&self) -> String {
         match self {
@@ -171,8 +175,7 @@ fn guarded<T>(gpu: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
     keep_compiled_kernels();
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
         Err(anyhow::anyhow!(
-            "{gpu} failed (its message is above). If its memory ran out, lower training.tokens_per_pass (or \
-             per_device_train_batch_size and per_device_eval_batch_size) or max_length"
+            "{gpu} failed; its message is above"
         ))
     })
 }

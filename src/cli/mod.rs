@@ -5,6 +5,7 @@ mod dashboard;
 mod data;
 mod evaluate;
 mod fit;
+mod gpu_memory;
 mod infer;
 mod init;
 mod merge;
@@ -136,6 +137,7 @@ impl Session {
         if let Some(why) = fallback {
             output::warn(&format!("the config asks for the GPU, but {why}. Using the CPU, which is many times slower"));
         }
+        gpu_memory::exit_when_it_runs_out(&device);
         device
     }
 

@@ -1,5 +1,5 @@
 //! The golden gates: what transformers, peft and TRL computed on a tiny Qwen2, computed here on each CPU backend, and with
-//! `--features vulkan` on a GPU, or on the CPU that plays one (Mesa's lavapipe).
+//! `--features cuda` or `vulkan` on a GPU; for Vulkan a CPU can play one (Mesa's lavapipe).
 //!
 //! `fixtures/golden` was made by torch 2.15.0, transformers 5.23.0, peft 0.21.2 and trl 1.16.0.
 
@@ -14,6 +14,19 @@ mod training;
 use burn::backend::{Autodiff, Flex};
 use burn_ndarray::NdArray;
 
+/// The checks as tests of a GPU's backend, where the feature is on.
+macro_rules! on_gpu {
+    ($feature:literal, $name:ident, $backend:ty, $($module:ident::$check:ident),+) => {
+        #[cfg(feature = $feature)]
+        mod $name {
+            $(#[test] fn $check() {
+                let _turn = super::turn();
+                super::$module::$check::<$backend>();
+            })+
+        }
+    };
+}
+
 /// Runs each generic check on each backend, as a test named `backend::check`.
 macro_rules! on_each_backend {
     ($($module:ident::$check:ident),+ $(,)?) => {
@@ -23,19 +36,14 @@ macro_rules! on_each_backend {
         mod flex {
             $(#[test] fn $check() { super::$module::$check::<super::Autodiff<super::Flex>>(); })+
         }
-        #[cfg(feature = "vulkan")]
-        mod vulkan {
-            $(#[test] fn $check() {
-                let _turn = super::turn();
-                super::$module::$check::<super::Autodiff<burn::backend::Vulkan>>();
-            })+
-        }
+        on_gpu!("cuda", cuda, super::Autodiff<burn::backend::Cuda>, $($module::$check),+);
+        on_gpu!("vulkan", vulkan, super::Autodiff<burn::backend::Vulkan>, $($module::$check),+);
     };
 }
 
 /// One check at a time on the GPU, as in the program, where one thread uses it: while autotune measures the kernels for a
 /// shape, other threads get the first kernel for that shape and later the fastest, whose sums may be rounded differently.
-#[cfg(feature = "vulkan")]
+#[cfg(any(feature = "cuda", feature = "vulkan"))]
 fn turn() -> std::sync::MutexGuard<'static, ()> {
     static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
     TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
