@@ -173,11 +173,8 @@ fn free_memory() -> Option<u64> {
 #[cfg(any(feature = "cuda", feature = "vulkan"))]
 fn guarded<T>(gpu: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
     keep_compiled_kernels();
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        Err(anyhow::anyhow!(
-            "{gpu} failed; its message is above"
-        ))
-    })
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("{gpu} failed; its message is above")))
 }
 
 /// Compiled kernels are kept beside autotune's results, in `target` or the user's cache folder, so that only the first run

@@ -33,5 +33,7 @@ fn message(panic: &PanicHookInfo) -> String {
 
 /// As CubeCL and wgpu say it.
 fn is_failed_allocation(message: &str) -> bool {
-    ["can't allocate", "out of memory", "out_of_memory", "cuda allocation error"].iter().any(|text| message.contains(text))
+    ["can't allocate", "out of memory", "out_of_memory", "cuda allocation error"]
+        .iter()
+        .any(|text| message.contains(text))
 }

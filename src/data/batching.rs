@@ -19,9 +19,9 @@ pub struct MicroBatch {
 }
 
 impl MicroBatch {
-    /// Rows that are laid out in groups, one after the other, each padded on the right to its longest row. Labels go
-    /// by position: a real pad or end token in the text counts.
-    fn new(groups: &[&[(u64, &EncodedRow)]]) -> Self {
+    /// Rows that are laid out in groups, one after the other, each padded on the right to its longest row, rounded up to a
+    /// multiple. Labels go by position: a real pad or end token in the text counts.
+    fn new(groups: &[&[(u64, &EncodedRow)]], length_multiple: usize) -> Self {
         let mut batch = Self {
             tokens: TokenBatch { input_ids: Vec::new(), groups: Vec::new() },
             label_positions: Vec::new(),
@@ -29,7 +29,8 @@ impl MicroBatch {
             rows: Vec::new(),
         };
         for group in groups {
-            let len = group.iter().map(|(_, row)| row.input_ids.len()).max().unwrap_or(0);
+            let longest = group.iter().map(|(_, row)| row.input_ids.len()).max().unwrap_or(0);
+            let len = longest.next_multiple_of(length_multiple);
             batch.tokens.groups.push(Group { rows: group.len(), len });
             for (place, row) in *group {
                 let start = batch.tokens.input_ids.len();
@@ -56,15 +57,15 @@ const PADDING: i32 = 0;
 pub enum Passes {
     /// So many rows each, in order, padded to the longest.
     Rows(usize),
-    /// Sorted by length and filled up to about so many tokens. Rows whose lengths round up to the same multiple form a
-    /// group and are padded to its longest: 1 pads nothing, more makes fewer groups.
+    /// Sorted by length and filled up to about so many tokens. Rows are padded to a multiple: 1 pads nothing; with more
+    /// a GPU reads several values at a time, and meets fewer shapes that it has to compile kernels for.
     Tokens { budget: usize, length_multiple: usize },
 }
 
 impl Passes {
     pub fn split(self, rows: &[(u64, &EncodedRow)]) -> Vec<MicroBatch> {
         match self {
-            Self::Rows(size) => rows.chunks(size).map(|rows| MicroBatch::new(&[rows])).collect(),
+            Self::Rows(size) => rows.chunks(size).map(|rows| MicroBatch::new(&[rows], 1)).collect(),
             Self::Tokens { budget, length_multiple } => {
                 let mut sorted = rows.to_vec();
                 sorted.sort_by_key(|(_, row)| row.input_ids.len()); // stable: the same split every time
@@ -73,7 +74,7 @@ impl Passes {
                     .into_iter()
                     .map(|rows| {
                         let groups: Vec<_> = rows.chunk_by(|a, b| rounded(a.1) == rounded(b.1)).collect();
-                        MicroBatch::new(&groups)
+                        MicroBatch::new(&groups, length_multiple)
                     })
                     .collect()
             }
@@ -261,7 +262,7 @@ mod tests {
     fn labels_go_by_position_and_never_by_value() {
         let short = EncodedRow { input_ids: vec![5, 0, 0], labelled: 0..2 };
         let long = EncodedRow { input_ids: vec![1, 2, 3, 4, 5], labelled: 2..4 };
-        let batch = MicroBatch::new(&[&[(0, &short), (1, &long)]]);
+        let batch = MicroBatch::new(&[&[(0, &short), (1, &long)]], 1);
         assert_eq!(batch.tokens.input_ids, [5, 0, 0, 0, 0, 1, 2, 3, 4, 5]);
         assert_eq!(batch.label_positions, [0, 1, 7, 8]);
         assert_eq!(batch.labels, [0, 0, 4, 5]);
@@ -283,5 +284,6 @@ mod tests {
         assert_eq!(Passes::Tokens { budget: 5000, length_multiple: 1 }.split(&rows).len(), 1);
         let grouped = Passes::Tokens { budget: 5000, length_multiple: 16 }.split(&rows);
         assert!(grouped[0].tokens.groups.len() <= 4);
+        assert!(grouped[0].tokens.row_lengths().all(|len| len % 16 == 0));
     }
 }

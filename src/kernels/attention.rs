@@ -3,11 +3,14 @@
 
 use std::cell::OnceCell;
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor, TensorData, activation::softmax, backend::Backend};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::composed_attention::{ComposedAttention, Plan};
+use super::composed_op::apply;
 use super::math;
 use super::matmul::{View, ViewMut, Write, product};
 use super::op::{FlexOp, Matrix, flex_matrix, from_matrix, run, update};
@@ -32,6 +35,7 @@ pub struct AttentionPass<B: Backend> {
     past: Past,
     rotary: RotaryEmbedding<B>,
     windows: OnceCell<Vec<Window<B>>>,
+    plan: OnceCell<Arc<Plan<B>>>,
 }
 
 /// For the tokens of one group: the angles of their positions, and what is added to the scores, 0 where a query may look
@@ -40,7 +44,11 @@ type Window<B> = (RotaryWindow<B>, Option<Tensor<B, 4>>);
 
 impl<B: Backend> AttentionPass<B> {
     pub fn new(shape: AttentionShape, past: Past, rotary: RotaryEmbedding<B>) -> Self {
-        Self { shape, past, rotary, windows: OnceCell::new() }
+        Self { shape, past, rotary, windows: OnceCell::new(), plan: OnceCell::new() }
+    }
+
+    pub(super) fn shape(&self) -> &AttentionShape {
+        &self.shape
     }
 
     pub fn rows(&self) -> usize {
@@ -67,6 +75,11 @@ impl<B: Backend> AttentionPass<B> {
             };
             self.shape.groups.iter().map(window).collect()
         })
+    }
+
+    /// Made when a layer asks for it: the fast path does not.
+    pub(super) fn plan(&self) -> Arc<Plan<B>> {
+        self.plan.get_or_init(|| Arc::new(Plan::new(&self.shape, &self.rotary))).clone()
     }
 
     /// The additive mask of `len` new tokens in each row, `[1 or rows * kv_heads, 1, len, slots + len]`.
@@ -103,26 +116,7 @@ pub fn causal_attention<B: Backend>(
     pass: &AttentionPass<B>,
 ) -> Tensor<B, 2> {
     let op = AttentionOp { shape: pass.shape.clone(), tables: pass.rotary.tables.clone() };
-    run(op, [q, k, v]).unwrap_or_else(|[q, k, v]| composed(q, k, v, pass))
-}
-
-pub fn composed<B: Backend>(
-    q: Tensor<B, 2>,
-    k: Tensor<B, 2>,
-    v: Tensor<B, 2>,
-    pass: &AttentionPass<B>,
-) -> Tensor<B, 2> {
-    let shape = &pass.shape;
-    let mut offset = 0;
-    let mut attended = Vec::new();
-    for (group, (rotary, mask)) in shape.groups.iter().zip(pass.windows()) {
-        let rows = |x: &Tensor<B, 2>, heads| split_heads(x.clone(), *group, offset, heads, shape.head_dim);
-        let q = rotary.rotate(rows(&q, shape.heads));
-        let k = rotary.rotate(rows(&k, shape.kv_heads));
-        attended.push(attend(q, k, rows(&v, shape.kv_heads), mask.as_ref()));
-        offset += group.tokens();
-    }
-    together(attended)
+    run(op, [q, k, v]).unwrap_or_else(|inputs| apply(ComposedAttention::new(pass), inputs))
 }
 
 /// The groups' tokens one after the other.

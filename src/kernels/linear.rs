@@ -4,9 +4,10 @@
 use burn::tensor::{DType, Tensor, backend::Backend};
 use burn_flex::FlexTensor;
 
+use super::composed_op::{ComposedOp, apply, constant, int_constant};
 use super::matmul::{View, ViewMut, Weights, Write, product, times, times_transposed};
 use super::op::{FlexOp, Frozen, Matrix, flex_matrix, flex_values, from_matrix, is_fast, run};
-use crate::model::dropout::DropoutMask;
+use crate::model::dropout::{DeviceKeys, DeviceMask, DropoutMask, HostMask};
 
 /// Whether frozen matrices may stay in bf16 although activations are f32: half the memory, and the same products.
 pub fn widens_bf16<B: Backend>() -> bool {
@@ -19,8 +20,35 @@ pub fn widens_bf16<B: Backend>() -> bool {
 /// x `[tokens, in]`, weight `[out, in]`, bias `[out]` -> `[tokens, out]`
 pub fn linear<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>, bias: Option<&Tensor<B, 1>>) -> Tensor<B, 2> {
     match LinearOp::new(weight, bias) {
-        Some(op) => run(op, [x]).unwrap_or_else(|[x]| composed(x, weight, bias)),
-        None => composed(x, weight, bias),
+        Some(op) => run(op, [x]).unwrap_or_else(|inputs| apply(ComposedLinear::new(weight, bias), inputs)),
+        None => apply(ComposedLinear::new(weight, bias), [x]),
+    }
+}
+
+/// See [`linear`].
+#[derive(Debug, Clone)]
+pub struct ComposedLinear<C: Backend> {
+    weight: Tensor<C, 2>,
+    bias: Option<Tensor<C, 1>>,
+}
+
+impl<C: Backend> ComposedLinear<C> {
+    pub fn new(weight: &Tensor<C, 2>, bias: Option<&Tensor<C, 1>>) -> Self {
+        Self { weight: weight.clone(), bias: bias.cloned() }
+    }
+}
+
+impl<C: Backend> ComposedOp<1> for ComposedLinear<C> {
+    const KEEPS_INPUTS: bool = false;
+
+    fn forward<B: Backend>(&self, [x]: [Tensor<B, 2>; 1]) -> Tensor<B, 2> {
+        composed(x, &constant(&self.weight), self.bias.as_ref().map(constant).as_ref())
+    }
+
+    /// Without the transpositions that autodiff would undo: where a square weight has as many rows as there are tokens,
+    /// burn-fusion 0.21 merges them wrongly with the operations before them (seen with Vulkan).
+    fn backward<B: Backend>(&self, _: [Tensor<B, 2>; 1], gradient: Tensor<B, 2>) -> [Tensor<B, 2>; 1] {
+        [matmul(gradient, constant(&self.weight))]
     }
 }
 
@@ -93,7 +121,7 @@ pub struct Branch<B: Backend> {
     pub b: Tensor<B, 2>,
     /// alpha / r
     pub scaling: f64,
-    pub dropout: Option<DropoutMask>,
+    pub dropout: Option<DropoutMask<B>>,
 }
 
 /// y = x W^T + b + scaling dropout(x) A^T B^T: never W + s B A, for 4N operations per token instead of 6N and no matrix
@@ -105,30 +133,67 @@ pub fn lora_linear<B: Backend>(
     branch: Branch<B>,
 ) -> Tensor<B, 2> {
     let Branch { a, b, scaling, dropout } = branch;
-    let again = |x, a, b, dropout| composed_lora(x, weight, bias, Branch { a, b, scaling, dropout });
+    let again =
+        |inputs: [Tensor<B, 2>; 3]| apply(ComposedLoraLinear::new(weight, bias, scaling, dropout.as_ref()), inputs);
     match LinearOp::new(weight, bias) {
         Some(base) => {
-            let op = LoraLinearOp { base, scaling: scaling as f32, dropout: dropout.clone() };
-            run(op, [x, a, b]).unwrap_or_else(|[x, a, b]| again(x, a, b, dropout))
+            let op =
+                LoraLinearOp { base, scaling: scaling as f32, dropout: dropout.as_ref().map(|mask| mask.host.clone()) };
+            run(op, [x, a, b]).unwrap_or_else(again)
         }
-        None => again(x, a, b, dropout),
+        None => again([x, a, b]),
     }
 }
 
-pub fn composed_lora<B: Backend>(
-    x: Tensor<B, 2>,
-    weight: &Tensor<B, 2>,
-    bias: Option<&Tensor<B, 1>>,
-    branch: Branch<B>,
-) -> Tensor<B, 2> {
-    let y = composed(x.clone(), weight, bias);
-    let mut x = x.cast(DType::F32);
-    if let Some(dropout) = &branch.dropout {
-        x = x.clone() * dropout.tensor(x.dims()[1], &x.device());
+/// See [`lora_linear`].
+#[derive(Debug, Clone)]
+pub struct ComposedLoraLinear<C: Backend> {
+    base: ComposedLinear<C>,
+    scaling: f64,
+    mask: Option<DeviceMask<C>>,
+}
+
+impl<C: Backend> ComposedLoraLinear<C> {
+    pub fn new(
+        weight: &Tensor<C, 2>,
+        bias: Option<&Tensor<C, 1>>,
+        scaling: f64,
+        dropout: Option<&DropoutMask<C>>,
+    ) -> Self {
+        let mask = dropout.map(|mask| mask.on(&weight.device()));
+        Self { base: ComposedLinear::new(weight, bias), scaling, mask }
     }
-    let dtype = y.dtype();
-    let update = matmul(matmul(x, branch.a.transpose()), branch.b.transpose()) * branch.scaling;
-    (y.cast(DType::F32) + update).cast(dtype)
+
+    /// dropout(x), of which nothing is kept: the mask is computed anew wherever it is needed.
+    fn dropped<B: Backend>(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let Some(DeviceMask { keys, module, threshold, keep }) = self.mask.clone() else {
+            return x;
+        };
+        let keys = DeviceKeys { high: int_constant::<C, B, 2>(&keys.high), low: int_constant::<C, B, 2>(&keys.low) };
+        DeviceMask { keys, module, threshold, keep }.apply(x)
+    }
+}
+
+impl<C: Backend> ComposedOp<3> for ComposedLoraLinear<C> {
+    fn forward<B: Backend>(&self, [x, a, b]: [Tensor<B, 2>; 3]) -> Tensor<B, 2> {
+        let y = self.base.forward([x.clone()]);
+        let update = matmul(matmul(self.dropped(x.cast(DType::F32)), a.transpose()), b.transpose()) * self.scaling;
+        let dtype = y.dtype();
+        (y.cast(DType::F32) + update).cast(dtype)
+    }
+
+    /// See [`LoraLinearOp`].
+    fn backward<B: Backend>(&self, [x, a, b]: [Tensor<B, 2>; 3], gradient: Tensor<B, 2>) -> [Tensor<B, 2>; 3] {
+        let dtype = x.dtype();
+        let u = self.dropped(x.cast(DType::F32));
+        let dy = gradient.clone().cast(DType::F32) * self.scaling;
+        let db = matmul(dy.clone().transpose(), matmul(u.clone(), a.clone().transpose()));
+        let d_compressed = matmul(dy, b);
+        let da = matmul(d_compressed.clone().transpose(), u);
+        let du = self.dropped(matmul(d_compressed, a));
+        let dx = matmul(gradient, constant(&self.base.weight)).cast(DType::F32) + du;
+        [dx.cast(dtype), da, db]
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -211,7 +276,7 @@ fn add_to_rows(bias: &[f32], y: &mut [f32]) {
 struct LoraLinearOp {
     base: LinearOp,
     scaling: f32,
-    dropout: Option<DropoutMask>,
+    dropout: Option<HostMask>,
 }
 
 impl LoraLinearOp {

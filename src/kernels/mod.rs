@@ -6,6 +6,8 @@
 
 mod adamw;
 mod attention;
+mod composed_attention;
+mod composed_op;
 mod cross_entropy;
 mod linear;
 mod math;
@@ -18,17 +20,20 @@ pub use adamw::{AdamWStep, BAD_GRADIENT, adamw};
 pub use attention::{AttentionPass, AttentionShape, LayerCache, cached_attention, causal_attention};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
 pub use linear::{Branch, linear, linear_backward, lora_linear, trained_linear, weight_gradient, widens_bf16};
-pub use op::{among_workers, is_fast};
+pub use op::{among_workers, is_fast, sum};
 pub use rms_norm::{rms_norm, trained_rms_norm};
 pub use swiglu::swiglu;
 
 /// The slow twins, for tests.
 pub mod composed {
-    pub use super::attention::composed as causal_attention;
     pub use super::attention::composed_cached as cached_attention;
+    pub use super::composed_attention::ComposedAttention;
+    pub use super::composed_op::{ComposedOp, differentiated};
     pub use super::cross_entropy::composed as cross_entropy;
     pub use super::linear::composed as linear;
-    pub use super::linear::composed_lora as lora_linear;
+    pub use super::linear::{ComposedLinear, ComposedLoraLinear};
+    pub use super::rms_norm::ComposedRmsNorm;
     pub use super::rms_norm::composed as rms_norm;
+    pub use super::swiglu::ComposedSwiGlu;
     pub use super::swiglu::composed as swiglu;
 }

@@ -82,7 +82,7 @@ impl Frozen {
 }
 
 /// Moves a value to another type that is the same type.
-fn same_type<T: 'static, U: 'static>(value: T) -> Option<U> {
+pub fn same_type<T: 'static, U: 'static>(value: T) -> Option<U> {
     let mut slot = Some(value);
     (&mut slot as &mut dyn Any).downcast_mut::<Option<U>>().and_then(Option::take)
 }
@@ -133,6 +133,15 @@ pub fn update<B: Backend, const D: usize, const N: usize>(
         let primitive = same_type::<_, B::FloatTensorPrimitive>(values).expect("the backend is Flex");
         Tensor::from_primitive(TensorPrimitive::Float(primitive))
     }))
+}
+
+/// The sum of all elements, `[1]`, in the same order every time: on a GPU burn's own adds parts as they happen to come.
+pub fn sum<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, 1> {
+    if is_fast::<B>() {
+        return x.sum();
+    }
+    let columns = x.dims()[D - 1] as i32;
+    x.reshape([-1, columns]).sum_dim(1).sum_dim(0).reshape([1])
 }
 
 fn flex_tensor<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {

@@ -5,6 +5,7 @@ use burn_flex::FlexTensor;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::composed_op::{ComposedOp, apply, constant};
 use super::math;
 use super::op::{FlexOp, Matrix, flex_values, run};
 
@@ -13,10 +14,11 @@ use super::op::{FlexOp, Matrix, flex_values, run};
 /// # Shapes
 /// x `[tokens, hidden]`, weight `[hidden]` -> `[tokens, hidden]`
 pub fn rms_norm<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 1>, eps: f64) -> Tensor<B, 2> {
+    let again = |x| apply(ComposedRmsNorm { weight: weight.clone(), eps }, [x]);
     let Some(frozen) = flex_values(weight) else {
-        return composed(x, weight, eps);
+        return again(x);
     };
-    run(RmsNormOp { weight: frozen, eps: eps as f32 }, [x]).unwrap_or_else(|[x]| composed(x, weight, eps))
+    run(RmsNormOp { weight: frozen, eps: eps as f32 }, [x]).unwrap_or_else(|[x]| again(x))
 }
 
 /// As [`rms_norm`], with a weight that is trained.
@@ -33,6 +35,28 @@ pub fn composed<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 1>, eps: f64) ->
     let x = x.cast(DType::F32);
     let rms = (x.clone().square().mean_dim(1) + eps).sqrt();
     (x / rms).cast(dtype) * weight.clone().unsqueeze()
+}
+
+#[derive(Debug, Clone)]
+pub struct ComposedRmsNorm<C: Backend> {
+    pub weight: Tensor<C, 1>,
+    pub eps: f64,
+}
+
+impl<C: Backend> ComposedOp<1> for ComposedRmsNorm<C> {
+    fn forward<B: Backend>(&self, [x]: [Tensor<B, 2>; 1]) -> Tensor<B, 2> {
+        composed(x, &constant(&self.weight), self.eps)
+    }
+
+    /// See [`backward_row`].
+    fn backward<B: Backend>(&self, [x]: [Tensor<B, 2>; 1], gradient: Tensor<B, 2>) -> [Tensor<B, 2>; 1] {
+        let dtype = x.dtype();
+        let [x, dy] = [x, gradient].map(|x| x.cast(DType::F32));
+        let dy = dy * constant::<C, B, 1>(&self.weight).cast(DType::F32).unsqueeze();
+        let r = (x.clone().square().mean_dim(1) + self.eps).sqrt().recip();
+        let shared = (x.clone() * dy.clone()).mean_dim(1) * (r.clone() * r.clone() * r.clone());
+        [(dy * r - x * shared).cast(dtype)]
+    }
 }
 
 #[derive(Debug, Clone)]

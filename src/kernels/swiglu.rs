@@ -1,9 +1,10 @@
 //! silu(gate) * up
 
-use burn::tensor::{Tensor, activation::silu, backend::Backend};
+use burn::tensor::{DType, Tensor, activation::silu, backend::Backend};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::composed_op::{ComposedOp, apply};
 use super::math;
 use super::op::{FlexOp, Matrix, run};
 
@@ -13,11 +14,29 @@ const CHUNK: usize = 4096;
 /// # Shapes
 /// `[tokens, intermediate]` each -> the same
 pub fn swiglu<B: Backend>(gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2> {
-    run(SwiGluOp, [gate, up]).unwrap_or_else(|[gate, up]| composed(gate, up))
+    run(SwiGluOp, [gate, up]).unwrap_or_else(|inputs| apply(ComposedSwiGlu, inputs))
 }
 
 pub fn composed<B: Backend>(gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2> {
     silu(gate) * up
+}
+
+#[derive(Debug, Clone)]
+pub struct ComposedSwiGlu;
+
+impl ComposedOp<2> for ComposedSwiGlu {
+    fn forward<B: Backend>(&self, [gate, up]: [Tensor<B, 2>; 2]) -> Tensor<B, 2> {
+        composed(gate, up)
+    }
+
+    fn backward<B: Backend>(&self, [gate, up]: [Tensor<B, 2>; 2], gradient: Tensor<B, 2>) -> [Tensor<B, 2>; 2] {
+        let dtype = gate.dtype();
+        let [gate, up, dy] = [gate, up, gradient].map(|x| x.cast(DType::F32));
+        let sigmoid = (gate.clone().neg().exp() + 1.0).recip();
+        let silu = gate * sigmoid.clone();
+        let slope = sigmoid.clone() + silu.clone() - silu.clone() * sigmoid;
+        [(dy.clone() * up * slope).cast(dtype), (dy * silu).cast(dtype)]
+    }
 }
 
 #[derive(Debug, Clone)]

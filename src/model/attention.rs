@@ -24,7 +24,7 @@ impl<B: Backend> Attention<B> {
         x: Tensor<B, 2>,
         pass: &AttentionPass<B>,
         cache: Option<(&mut KvCache<B>, usize)>,
-        dropout: Option<&LoraDropout>,
+        dropout: Option<&LoraDropout<B>>,
     ) -> Tensor<B, 2> {
         let q = self.q_proj.forward(x.clone(), dropout);
         let k = self.k_proj.forward(x.clone(), dropout);

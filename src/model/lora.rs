@@ -196,7 +196,7 @@ pub struct Lora<B: Backend> {
 }
 
 impl<B: Backend> Lora<B> {
-    fn branch(&self, dropout: Option<&LoraDropout>) -> Branch<B> {
+    fn branch(&self, dropout: Option<&LoraDropout<B>>) -> Branch<B> {
         let dropout = dropout.filter(|_| self.dropout > 0.0);
         Branch {
             a: self.lora_a.val(),
@@ -240,7 +240,7 @@ impl<B: Backend> LoraLinear<B> {
 
     /// # Shapes
     /// `[tokens, in]` -> `[tokens, out]`
-    pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<&LoraDropout>) -> Tensor<B, 2> {
+    pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<&LoraDropout<B>>) -> Tensor<B, 2> {
         let Some(lora) = &self.lora else {
             return self.base.forward(x);
         };

@@ -17,7 +17,7 @@ pub struct Mlp<B: Backend> {
 impl<B: Backend> Mlp<B> {
     /// # Shapes
     /// `[tokens, hidden]` -> `[tokens, hidden]`
-    pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<&LoraDropout>) -> Tensor<B, 2> {
+    pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<&LoraDropout<B>>) -> Tensor<B, 2> {
         let gate = self.gate_proj.forward(x.clone(), dropout);
         let up = self.up_proj.forward(x, dropout);
         self.down_proj.forward(swiglu(gate, up), dropout)

@@ -31,7 +31,7 @@ impl<B: Backend> DecoderLayer<B> {
         x: Tensor<B, 2>,
         pass: &AttentionPass<B>,
         cache: Option<(&mut KvCache<B>, usize)>,
-        dropout: Option<&LoraDropout>,
+        dropout: Option<&LoraDropout<B>>,
     ) -> Tensor<B, 2> {
         let attended = self.self_attn.forward(self.input_layernorm.forward(x.clone()), pass, cache, dropout);
         let x = x + attended;
@@ -77,7 +77,7 @@ impl<B: Backend> Qwen2Model<B> {
         &self,
         batch: &TokenBatch,
         mut cache: Option<&mut KvCache<B>>,
-        dropout: Option<&LoraDropout>,
+        dropout: Option<&LoraDropout<B>>,
     ) -> Tensor<B, 2> {
         let pass = self.attention_pass(batch, cache.as_ref().map(|cache| cache.past().clone()).unwrap_or_default());
         let mut x = self.embed(&batch.input_ids);

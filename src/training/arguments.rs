@@ -84,7 +84,7 @@ impl PassDefaults {
     /// attention takes rows of any length.
     pub const CPU: Self = Self { tokens: 704, length_multiple: 1 };
     /// A GPU wants large passes and few kernels.
-    pub const GPU: Self = Self { tokens: 8192, length_multiple: 32 };
+    pub const GPU: Self = Self { tokens: 8192, length_multiple: 8 };
 }
 
 /// Whether to go on with a run.

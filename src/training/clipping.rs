@@ -6,7 +6,7 @@ use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Bool, Tensor, backend::AutodiffBackend};
 
-use crate::kernels::BAD_GRADIENT;
+use crate::kernels::{BAD_GRADIENT, sum};
 
 /// Scales the gradients so that their norm is at most `max_norm` (0: leaves them) and returns the norm from before,
 /// `[1]`. Where the norm is not finite, every gradient becomes [`BAD_GRADIENT`], at which the optimizer leaves weights and
@@ -37,7 +37,7 @@ struct SumOfSquares<'a, B: AutodiffBackend> {
 impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
-            let square = gradient.square().sum();
+            let square = sum(gradient.square());
             self.sum = Some(match self.sum.take() {
                 Some(sum) => sum + square,
                 None => square,

@@ -11,6 +11,7 @@ use super::optimizer::SharedAdamW;
 use super::schedule::Schedule;
 use super::side_by_side;
 use crate::data::batching::{MicroBatch, Window};
+use crate::kernels::sum;
 use crate::model::kv_cache::Past;
 use crate::model::loss::{Wanted, linear_cross_entropy, surrogate};
 use crate::model::{LoraDropout, Qwen2ForCausalLm};
@@ -54,16 +55,19 @@ impl<B: AutodiffBackend> TrainStep for Qwen2ForCausalLm<B> {
 type Pass<B> = (Tensor<<B as AutodiffBackend>::InnerBackend, 1>, GradientsParams);
 
 fn forward_backward<B: AutodiffBackend>(model: &Qwen2ForCausalLm<B>, window: &Window, batch: &MicroBatch) -> Pass<B> {
-    let rows = batch.rows.iter().copied().zip(batch.tokens.row_lengths()).collect();
-    let dropout = LoraDropout { seed: window.seed, step: window.step as u64, rows };
     if model.model.gradient_checkpointing {
-        return layer_by_layer(model, window, batch, &dropout);
+        return layer_by_layer(model, window, batch);
     }
-    let hidden = model.model.forward(&batch.tokens, None, Some(&dropout));
+    let hidden = model.model.forward(&batch.tokens, None, Some(&dropout(window, batch)));
     let Scored { loss, gradients, head_gradient } = loss_and_backward(model, window, batch, hidden);
     let mut gradients = GradientsParams::from_grads(gradients, model);
     add_head_gradient(model, head_gradient, &mut gradients);
     (loss, gradients)
+}
+
+fn dropout<B: Backend>(window: &Window, batch: &MicroBatch) -> LoraDropout<B> {
+    let rows = batch.rows.iter().copied().zip(batch.tokens.row_lengths());
+    LoraDropout::new(window.seed, window.step as u64, rows)
 }
 
 /// A loss, `[1]`, and what it depends on.
@@ -90,7 +94,7 @@ fn loss_and_backward<B: AutodiffBackend>(
     let losses = linear_cross_entropy(hidden.clone().inner(), head.val().inner(), labels, Some(wanted));
     let gradient = losses.gradient.expect("the gradient was asked for");
     Scored {
-        loss: losses.nll.sum().mul_scalar(per_label),
+        loss: sum(losses.nll).mul_scalar(per_label),
         gradients: surrogate(hidden, gradient).backward(),
         head_gradient: losses.head_gradient,
     }
@@ -113,20 +117,16 @@ fn add_head_gradient<B: AutodiffBackend>(
 
 /// As [`forward_backward`] with nothing kept but each layer's input (Chen et al., 2016): a layer is computed again, with
 /// autodiff, when the gradient has come back to it.
-fn layer_by_layer<B: AutodiffBackend>(
-    model: &Qwen2ForCausalLm<B>,
-    window: &Window,
-    batch: &MicroBatch,
-    dropout: &LoraDropout,
-) -> Pass<B> {
+fn layer_by_layer<B: AutodiffBackend>(model: &Qwen2ForCausalLm<B>, window: &Window, batch: &MicroBatch) -> Pass<B> {
     let leaf = |x: Tensor<B::InnerBackend, 2>| Tensor::<B, 2>::from_inner(x).require_grad();
     let without_autodiff = model.model.valid();
     let pass = without_autodiff.attention_pass(&batch.tokens, Past::default());
+    let masks = dropout(window, batch);
     let mut x = without_autodiff.embed(&batch.tokens.input_ids);
     let mut inputs = Vec::new();
     for layer in &without_autodiff.layers {
         inputs.push(x.clone());
-        x = layer.forward(x, &pass, None, Some(dropout));
+        x = layer.forward(x, &pass, None, Some(&masks));
     }
 
     let output = leaf(x);
@@ -134,10 +134,11 @@ fn layer_by_layer<B: AutodiffBackend>(
     let Scored { loss, gradients, head_gradient } = loss_and_backward(model, window, batch, normed);
     let mut gradient = output.grad(&gradients).expect("the loss depends on the last layer");
     let pass = model.model.attention_pass(&batch.tokens, Past::default());
+    let masks = dropout(window, batch);
     let mut all = GradientsParams::from_grads(gradients, &model.model.norm);
     for (layer, input) in model.model.layers.iter().zip(inputs).rev() {
         let input = leaf(input);
-        let output = layer.forward(input.clone(), &pass, None, Some(dropout));
+        let output = layer.forward(input.clone(), &pass, None, Some(&masks));
         let gradients = surrogate(output, gradient).backward();
         gradient = input.grad(&gradients).expect("a layer's output depends on its input");
         collect(layer, gradients, &mut all);

@@ -2,8 +2,12 @@
 
 use burn::backend::{Autodiff, Flex};
 use burn::optim::{AdamWConfig, SimpleOptimizer};
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use qwen_lora::kernels::{self, AdamWStep, AttentionPass, AttentionShape, Branch, composed};
+use qwen_lora::kernels::composed::{
+    self, ComposedAttention, ComposedLinear, ComposedLoraLinear, ComposedOp, ComposedRmsNorm, ComposedSwiGlu,
+};
+use qwen_lora::kernels::{self, AdamWStep, AttentionPass, AttentionShape, Branch};
 use qwen_lora::model::kv_cache::Past;
 use qwen_lora::model::rotary::RotaryEmbedding;
 use qwen_lora::model::{Group, KvCache, LoraDropout};
@@ -19,12 +23,16 @@ fn numbers(count: usize, scale: f32, seed: usize) -> Vec<f32> {
 }
 
 fn matrix(rows: usize, columns: usize, scale: f32, seed: usize) -> Tensor<B, 2> {
+    matrix_on::<B>(rows, columns, scale, seed)
+}
+
+fn matrix_on<B: Backend>(rows: usize, columns: usize, scale: f32, seed: usize) -> Tensor<B, 2> {
     let data = TensorData::new(numbers(rows * columns, scale, seed), [rows, columns]);
     Tensor::<B, 2>::from_data(data, &Default::default()).require_grad()
 }
 
 /// The output of `f` and the gradients of its inputs for a fixed gradient of the output.
-fn output_and_gradients<const N: usize>(
+fn output_and_gradients<B: AutodiffBackend, const N: usize>(
     inputs: &[Tensor<B, 2>; N],
     f: impl Fn([Tensor<B, 2>; N]) -> Tensor<B, 2>,
 ) -> Vec<Vec<f32>> {
@@ -46,12 +54,72 @@ fn assert_twins<const N: usize>(
     fast: impl Fn([Tensor<B, 2>; N]) -> Tensor<B, 2>,
     slow: impl Fn([Tensor<B, 2>; N]) -> Tensor<B, 2>,
 ) {
-    let (fast, slow) = (output_and_gradients(&inputs, fast), output_and_gradients(&inputs, slow));
-    for (number, (fast, slow)) in fast.iter().zip(&slow).enumerate() {
-        let scale = slow.iter().fold(1e-3f32, |max, v| max.max(v.abs()));
-        let difference = max_difference(fast, slow) / scale;
-        assert!(difference < 1e-5, "tensor {number}: {difference:e} of the largest");
+    assert_all_close(&output_and_gradients(&inputs, fast), &output_and_gradients(&inputs, slow));
+}
+
+#[track_caller]
+fn assert_all_close(found: &[Vec<f32>], expected: &[Vec<f32>]) {
+    for (number, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let scale = expected.iter().fold(1e-3f32, |max, v| max.max(v.abs()));
+        let difference = max_difference(found, expected) / scale;
+        assert!(difference < 1e-4, "tensor {number}: {difference:e} of the largest");
     }
+}
+
+/// On any backend what Flex computes, values and gradients, for numbers of tokens that fill vectors and that do not.
+pub fn every_backend_computes_the_same<B: AutodiffBackend>() {
+    for groups in [vec![(2, 9), (1, 5)], vec![(4, 8)], vec![(2, 8), (3, 16)], vec![(3, 8), (1, 64)]] {
+        let groups: Vec<Group> = groups.into_iter().map(|(rows, len)| Group { rows, len }).collect();
+        let (found, expected) = (all_operations::<B>(&groups), all_operations::<Autodiff<Flex>>(&groups));
+        for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+            println!("{name} of {groups:?}");
+            assert_all_close(found, expected);
+        }
+    }
+}
+
+/// Outputs and gradients of a layer's operations.
+fn all_operations<B: AutodiffBackend>(groups: &[Group]) -> Vec<(&'static str, Vec<Vec<f32>>)> {
+    let device = Default::default();
+    let vector = |len, seed| Tensor::<B, 1>::from_data(TensorData::new(numbers(len, 1.0, seed), [len]), &device);
+    let tokens = groups.iter().map(Group::tokens).sum();
+    let x = |columns, seed| matrix_on::<B>(tokens, columns, 1.0, seed);
+    let norm = vector(64, 5);
+    let shape = AttentionShape { groups: groups.to_vec(), heads: 6, kv_heads: 2, head_dim: 16 };
+    let pass = AttentionPass::new(shape, Past::default(), RotaryEmbedding::<B>::new(16, 1e4, 64, &device));
+    let (weight, bias) = (matrix_on::<B>(48, 64, 1.0, 7).detach(), vector(48, 8));
+    let rows = groups.iter().flat_map(|group| std::iter::repeat_n(group.len, group.rows)).enumerate();
+    let dropout = LoraDropout::<B>::new(1, 2, rows.map(|(row, len)| (row as u64, len)));
+    let lora = |mask: bool| {
+        let inputs = [x(64, 1), matrix_on(8, 64, 0.5, 2), matrix_on(48, 8, 0.5, 3)];
+        output_and_gradients(&inputs, |[x, a, b]| {
+            let branch = Branch { a, b, scaling: 4.0, dropout: mask.then(|| dropout.mask(4, 0.3)) };
+            kernels::lora_linear(x, &weight, Some(&bias), branch)
+        })
+    };
+    vec![
+        ("rms_norm", output_and_gradients(&[x(64, 1)], |[x]| kernels::rms_norm(x, &norm, 1e-6))),
+        ("swiglu", output_and_gradients(&[x(64, 1), x(64, 2)], |[gate, up]| kernels::swiglu(gate, up))),
+        (
+            "attention",
+            output_and_gradients(&[x(96, 1), x(32, 2), x(32, 3)], |[q, k, v]| {
+                kernels::causal_attention(q, k, v, &pass)
+            }),
+        ),
+        ("linear", output_and_gradients(&[x(64, 1)], |[x]| kernels::linear(x, &weight, Some(&bias)))),
+        ("lora_linear", lora(false)),
+        ("lora_linear with dropout", lora(true)),
+    ]
+}
+
+/// An operation's own gradient against autodiff's.
+#[track_caller]
+fn assert_own_gradient<O: ComposedOp<N>, const N: usize>(op: O, inputs: [Tensor<B, 2>; N]) {
+    assert_twins(
+        inputs,
+        |inputs| composed::differentiated::<Flex, O, N>(op.clone(), inputs),
+        |inputs| op.forward(inputs),
+    );
 }
 
 #[test]
@@ -63,6 +131,9 @@ fn rms_norm_equals_its_twin() {
     };
     assert_twins([matrix(13, 72, 3.0, 1)], norm(kernels::rms_norm), norm(composed::rms_norm));
     assert_twins([matrix(2, 72, 1e-4, 1)], norm(kernels::rms_norm), norm(composed::rms_norm));
+    for scale in [3.0, 1e-4] {
+        assert_own_gradient(ComposedRmsNorm { weight: weight.clone(), eps: 1e-6 }, [matrix(13, 72, scale, 1)]);
+    }
 }
 
 #[test]
@@ -114,25 +185,26 @@ fn adamw_equals_its_twin() {
 fn swiglu_equals_its_twin() {
     let inputs = || [matrix(37, 133, 12.0, 1), matrix(37, 133, 2.0, 2)];
     assert_twins(inputs(), |[g, u]| kernels::swiglu(g, u), |[g, u]| composed::swiglu(g, u));
+    assert_own_gradient(ComposedSwiGlu, inputs());
 }
 
+/// In one block of like lengths, in one with padding, and in several.
 #[test]
 fn attention_over_rows_of_several_lengths_equals_its_twin() {
-    let shape = AttentionShape {
-        groups: vec![Group { rows: 2, len: 9 }, Group { rows: 1, len: 1 }, Group { rows: 3, len: 20 }],
-        heads: 6,
-        kv_heads: 2,
-        head_dim: 16,
-    };
+    for lengths in [vec![(4, 9)], vec![(2, 9), (3, 14)], vec![(2, 9), (1, 1), (3, 20)]] {
+        attention_equals_its_twin(lengths.into_iter().map(|(rows, len)| Group { rows, len }).collect());
+    }
+}
+
+fn attention_equals_its_twin(groups: Vec<Group>) {
+    let shape = AttentionShape { groups, heads: 6, kv_heads: 2, head_dim: 16 };
     let tokens = shape.groups.iter().map(|group| group.rows * group.len).sum();
     let rotary = RotaryEmbedding::<B>::new(16, 1e4, 32, &Default::default());
     let pass = AttentionPass::new(shape, Past::default(), rotary);
     let inputs = [matrix(tokens, 96, 2.0, 1), matrix(tokens, 32, 2.0, 2), matrix(tokens, 32, 1.0, 3)];
-    assert_twins(
-        inputs,
-        |[q, k, v]| kernels::causal_attention(q, k, v, &pass),
-        |[q, k, v]| composed::causal_attention(q, k, v, &pass),
-    );
+    let op = ComposedAttention::new(&pass);
+    assert_twins(inputs.clone(), |[q, k, v]| kernels::causal_attention(q, k, v, &pass), |inputs| op.forward(inputs));
+    assert_own_gradient(op, inputs);
 }
 
 #[test]
@@ -197,6 +269,7 @@ fn a_linear_layer_with_weights_of_either_type_equals_its_twin() {
                 |[x]| kernels::linear(x, weight, Some(&bias)),
                 |[x]| composed::linear(x, &wide, Some(&bias)),
             );
+            assert_own_gradient(ComposedLinear::new(&wide, Some(&bias)), [matrix(tokens, 70, 1.0, 1)]);
             let x = matrix(tokens, 48, 1.0, 2).inner();
             let fast = kernels::linear_backward(x.clone(), &weight.clone().inner());
             assert!(max_difference(&values(fast), &values(x.matmul(wide.clone().inner()))) < 1e-5);
@@ -208,14 +281,16 @@ fn a_linear_layer_with_weights_of_either_type_equals_its_twin() {
 fn a_linear_layer_with_an_adapter_equals_its_twin_with_and_without_dropout() {
     let [narrow, wide] = frozen(48, 70, 7);
     let rows = vec![(3, 15), (8, 25)];
-    let dropout = LoraDropout { seed: 1, step: 2, rows }.mask(4, 0.3);
+    let dropout = LoraDropout::new(1, 2, rows).mask(4, 0.3);
     for dropout in [None, Some(dropout)] {
-        let branch = |a, b| Branch { a, b, scaling: 4.0, dropout: dropout.clone() };
-        assert_twins(
-            [matrix(40, 70, 1.0, 1), matrix(8, 70, 0.5, 2), matrix(48, 8, 0.5, 3)],
-            |[x, a, b]| kernels::lora_linear(x, &narrow, None, branch(a, b)),
-            |[x, a, b]| composed::lora_linear(x, &wide, None, branch(a, b)),
-        );
+        for r in [1, 8] {
+            let branch = |a, b| Branch { a, b, scaling: 4.0, dropout: dropout.clone() };
+            let inputs = [matrix(40, 70, 1.0, 1), matrix(r, 70, 0.5, 2), matrix(48, r, 0.5, 3)];
+            let op = ComposedLoraLinear::new(&wide, None, 4.0, dropout.as_ref());
+            let fast = |[x, a, b]: [Tensor<B, 2>; 3]| kernels::lora_linear(x, &narrow, None, branch(a, b));
+            assert_twins(inputs.clone(), fast, |inputs| op.forward(inputs));
+            assert_own_gradient(op, inputs);
+        }
     }
 }
 

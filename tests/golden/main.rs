@@ -63,6 +63,7 @@ on_each_backend!(
     training::ragged_epochs_follow_sft_trainer,
     training::the_shuffled_run_follows_sft_trainer,
     training::loss_and_gradients_do_not_depend_on_the_micro_batch_or_padding,
+    training::passes_of_as_many_tokens_as_features_are_right,
     training::layers_computed_again_give_the_same_gradients,
     training::evaluation_does_not_depend_on_the_batch_size,
     training::a_resumed_run_equals_an_uninterrupted_one,
@@ -73,4 +74,5 @@ on_each_backend!(
     generation::greedy_tokens_equal_transformers,
     generation::a_merged_model_equals_base_and_adapter,
     generation::the_cache_changes_no_logits,
+    kernels::every_backend_computes_the_same,
 );

@@ -234,6 +234,26 @@ pub fn loss_and_gradients_do_not_depend_on_the_micro_batch_or_padding<B: Autodif
     }
 }
 
+/// Passes of as many tokens as a head, a layer's keys, a hidden state or a gate have features: square matrices, which
+/// burn-fusion 0.21 takes for each other here and there.
+pub fn passes_of_as_many_tokens_as_features_are_right<B: AutodiffBackend>() {
+    let model = adapter("adapter_final_hand").attach(base::<B>(), 0.2);
+    let longest = golden_rows("train").into_iter().max_by_key(|row| row.input_ids.len()).unwrap();
+    for features in [16, 32, 64, 128] {
+        let len = longest.input_ids.len().min(features - 1);
+        let row = EncodedRow { input_ids: longest.input_ids[..len].to_vec(), labelled: 0..len - 1 };
+        let [(loss, gradients), (square_loss, square_gradients)] = [1, features]
+            .map(|length_multiple| Passes::Tokens { budget: 1, length_multiple })
+            .map(|passes| loss_and_gradients(&model, window(std::slice::from_ref(&row), passes)));
+        assert_close("loss", square_loss, loss, 1e-6);
+        for (a, b) in gradients.iter().zip(&square_gradients) {
+            let scale = a.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+            let difference = max_difference(a, b) / scale;
+            assert!(difference < 1e-4, "{features} tokens: {difference:e} of the largest");
+        }
+    }
+}
+
 pub fn layers_computed_again_give_the_same_gradients<B: AutodiffBackend>() {
     let mut model = adapter("adapter_init").attach(base::<B>(), 0.2);
     let window = || window(&golden_rows("train")[..8], Passes::Tokens { budget: 200, length_multiple: 1 });
@@ -350,7 +370,10 @@ pub fn early_stopping_keeps_the_best_adapter<B: AutodiffBackend>() {
     assert_eq!(root, Adapter::read(&args.output_dir.join(format!("checkpoint-{best}"))).unwrap());
     let batches = evaluation_batches(&golden_rows("eval"), Passes::Rows(8));
     let loss = evaluate(&root.attach(base::<B::InnerBackend>(), 0.0), batches, |_| true).unwrap().loss;
-    assert_close("the root adapter's loss", loss, state.best_metric.unwrap(), 1e-9);
+    // A GPU sums in another order now and then; no other evaluation is that near.
+    assert_close("the root adapter's loss", loss, state.best_metric.unwrap(), 1e-6);
+    let others = losses.iter().filter(|other| Some(**other) != state.best_metric);
+    assert!(others.clone().count() > 0 && others.clone().all(|other| (other - loss).abs() > 1e-3));
 }
 
 /// transformers ignores the padding and truncation that a tokenizer.json may ask for; labels on pads would be wrong.
