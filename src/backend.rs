@@ -77,6 +77,17 @@ impl Device {
         *self != Self::Cpu
     }
 
+    /// Whether kernels must be compiled for it first, which takes minutes.
+    pub fn is_new(&self) -> bool {
+        match self {
+            Self::Cpu => false,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => !kernel_folder(&gpu.kind()).exists(),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan(gpu) => !kernel_folder(&gpu.name).exists(),
+        }
+    }
+
     /// What the device is called in messages.
     pub fn name(&self) -> String {
         match self {
@@ -145,10 +156,12 @@ impl Device {
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => {
                 let device = burn::backend::cuda::CudaDevice::new(gpu.index);
+                keep_compiled_kernels(&gpu.kind());
                 guarded(&gpu.name, || job.run::<Autodiff<burn::backend::Cuda<f32, i32>>>(device, dtype))
             }
             #[cfg(feature = "vulkan")]
             Self::Vulkan(gpu) => {
+                keep_compiled_kernels(&gpu.name);
                 guarded(&gpu.name, || job.run::<Autodiff<burn::backend::Vulkan>>(Default::default(), dtype))
             }
         }
@@ -172,22 +185,33 @@ fn free_memory() -> Option<u64> {
 /// burn panics when a GPU fails, out of memory for one: a message instead of a backtrace.
 #[cfg(any(feature = "cuda", feature = "vulkan"))]
 fn guarded<T>(gpu: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
-    keep_compiled_kernels();
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err(anyhow::anyhow!("{gpu} failed; its message is above")))
 }
 
-/// Compiled kernels are kept beside autotune's results, in `target` or the user's cache folder, so that only the first run
-/// waits for the compiler. A `cubecl.toml` of the user's has the last word.
+/// Compiled kernels and autotune's choices are kept in `target` or the user's cache folder, so that only the first run waits
+/// for the compiler; one folder per kind of GPU, because CubeCL would load what it compiled for another. A `cubecl.toml`
+/// of the user's has the last word.
 #[cfg(any(feature = "cuda", feature = "vulkan"))]
-fn keep_compiled_kernels() {
+fn keep_compiled_kernels(gpu: &str) {
     use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig, cache::CacheConfig};
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
-        config.compilation.cache.get_or_insert(CacheConfig::Target);
+        let folder = CacheConfig::File(kernel_folder(gpu));
+        config.compilation.cache.get_or_insert(folder.clone());
+        if matches!(config.autotune.cache, CacheConfig::Target) {
+            config.autotune.cache = folder;
+        }
         CubeClRuntimeConfig::set(config);
     });
+}
+
+#[cfg(any(feature = "cuda", feature = "vulkan"))]
+fn kernel_folder(gpu: &str) -> std::path::PathBuf {
+    let words = gpu.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let name = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-");
+    cubecl_runtime::config::cache::CacheConfig::Target.root().join("kernels").join(name)
 }
 
 /// Floating-point operations a second of the CPU in an f32 matrix product of the model's kind, measured in a moment.
@@ -226,6 +250,12 @@ mod cuda {
     }
 
     impl Gpu {
+        /// GPUs of one kind share compiled kernels.
+        pub fn kind(&self) -> String {
+            let (major, minor) = self.compute_capability;
+            format!("{} sm {major}{minor}", self.name)
+        }
+
         pub fn has_bf16(&self) -> bool {
             self.compute_capability.0 >= 8
         }

@@ -12,7 +12,7 @@ use crate::data::batching::BatchPlan;
 use crate::data::encode::EncodedRow;
 use crate::model::TargetModule;
 use crate::training::arguments::Precision;
-use crate::training::memory::{Demand, refusal};
+use crate::training::memory::{Demand, LOGITS_ON_CPU, LOGITS_ON_GPU, refusal};
 use crate::training::side_by_side::passes_at_once;
 use crate::training::trainer::{Start, StartWeights};
 use crate::weights::model::{ModelFolder, expected_tensors};
@@ -82,6 +82,7 @@ pub fn refuse_what_cannot_fit(
         activation_size: size as u64,
         step_tokens: step_tokens as u64,
         side_by_side: if on_cpu { passes_at_once(parameters) as u64 } else { 1 },
+        logits: if on_cpu { LOGITS_ON_CPU } else { LOGITS_ON_GPU },
     };
     match refusal(&demand, &session.config.training, tokens, longest, available) {
         Some(text) => bad_input!("{text}"),

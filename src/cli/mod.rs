@@ -137,6 +137,10 @@ impl Session {
         if let Some(why) = fallback {
             output::warn(&format!("the config asks for the GPU, but {why}. Using the CPU, which is many times slower"));
         }
+        if device.is_new() {
+            let name = device.name();
+            output::inform(&format!("the first run on {name} compiles its kernels; the first steps take minutes"));
+        }
         gpu_memory::exit_when_it_runs_out(&device);
         device
     }

@@ -24,7 +24,14 @@ pub struct Demand<'a> {
     pub step_tokens: u64,
     /// Passes that can be computed at the same time, if a step has so many.
     pub side_by_side: u64,
+    /// Matrices of a chunk's logits' size, in f32, that exist at a time: [`LOGITS_ON_CPU`] or [`LOGITS_ON_GPU`].
+    pub logits: u64,
 }
+
+/// A chunk's logits and their gradient.
+pub const LOGITS_ON_CPU: u64 = 2;
+/// With the steps in between, and what the allocator keeps (counted: benches/RESULTS.md).
+pub const LOGITS_ON_GPU: u64 = 12;
 
 /// The program itself, tokenizer and rows.
 const PROCESS: u64 = 32 << 20;
@@ -49,8 +56,7 @@ impl Demand<'_> {
         // On the way back through a layer: gradients of gate, up and their product, and of the hidden states in between.
         let per_token = kept + 3 * inner + 6 * hidden;
         let activations = tokens as u64 * per_token * self.activation_size * passes_at_once;
-        // Logits of a chunk and their gradient, in f32.
-        let logits = 2 * CHUNK_TOKENS.min(tokens) as u64 * c.vocab_size as u64 * 4 * passes_at_once;
+        let logits = self.logits * CHUNK_TOKENS.min(tokens) as u64 * c.vocab_size as u64 * 4 * passes_at_once;
         // In f32: weight, gradient, two moments; gradients of passes side by side, of which twice as many are under way;
         // and a checkpoint's copy of all but the gradient.
         let gradients_at_once = if self.side_by_side > 1 { passes.min(2 * self.side_by_side) } else { 0 };
@@ -133,6 +139,7 @@ mod tests {
             activation_size: 4,
             step_tokens: 2600,
             side_by_side: 1,
+            logits: LOGITS_ON_CPU,
         }
     }
 
@@ -141,6 +148,12 @@ mod tests {
     fn the_estimate_is_near_what_was_measured() {
         let mib = demand(&config()).bytes(704, false) >> 20;
         assert!((2000..2600).contains(&mib), "{mib} MiB; measured 2,262");
+        let config = config();
+        let on_gpu = Demand { saves_from_here: false, activation_size: 2, logits: LOGITS_ON_GPU, ..demand(&config) };
+        let mib = on_gpu.bytes(2848, false) >> 20;
+        assert!((4500..5100).contains(&mib), "{mib} MiB; it ran in 4,600 and took 5,040 where there was more");
+        let mib = on_gpu.bytes(2848, true) >> 20;
+        assert!((2800..3300).contains(&mib), "{mib} MiB; took 2,960");
     }
 
     #[test]
