@@ -160,6 +160,9 @@ fn apply_override(json: &mut Value, assignment: &str) -> Result<()> {
     Ok(())
 }
 
+/// What transformers calls a key now, and what the config calls it.
+const NEWER_NAMES: [(&str, &str); 1] = [("eval_strategy", "evaluation_strategy")];
+
 /// Reports (and drops) every key that `known` does not have, with the nearest one that it does.
 fn remove_unknown_keys(json: &mut Value, known: &Value, prefix: &str, problems: &mut Vec<String>) {
     let (Some(object), Some(known)) = (json.as_object_mut(), known.as_object()) else {
@@ -171,8 +174,11 @@ fn remove_unknown_keys(json: &mut Value, known: &Value, prefix: &str, problems: 
             true
         }
         None => {
+            let likeness = |name: &String| strsim::jaro_winkler(name, key);
+            let same = NEWER_NAMES.iter().find(|(newer, name)| newer == key && known.contains_key(*name));
+            let nearest = same.map(|(_, name)| *name);
             let nearest =
-                known.keys().max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+                nearest.or(known.keys().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).map(String::as_str));
             let nearest = nearest.map(|n| format!("; did you mean {prefix}{n}?")).unwrap_or_default();
             problems.push(format!("{prefix}{key}: unknown key{nearest}"));
             false
@@ -201,7 +207,7 @@ mod tests {
             "modelname": "x",
             "max_length": "long",
             "lora": {"r": 0, "bias": "all", "lora_alhpa": 3},
-            "training": {"eval_steps": -1, "warmup_stpes": 3, "report_to": "wandb", "early_stopping_patience": 2,
+            "training": {"eval_steps": -1, "warmup_stpes": 3, "eval_strategy": "no", "report_to": "wandb", "early_stopping_patience": 2,
                          "evaluation_strategy": "no", "lr_scheduler_type": "polynomial"},
             "inference": {"generation": {"top_p": 0.0}, "questions": "one?"},
         }))
@@ -213,6 +219,7 @@ mod tests {
             "lora.bias:",
             "lora.lora_alhpa: unknown key; did you mean lora.lora_alpha?",
             "training.eval_steps: invalid value",
+            "training.eval_strategy: unknown key; did you mean training.evaluation_strategy?",
             "training.warmup_stpes: unknown key; did you mean training.warmup_steps?",
             "training.report_to:",
             "training.early_stopping_patience: needs",
@@ -223,7 +230,7 @@ mod tests {
         ] {
             assert!(problems.iter().any(|p| p.starts_with(expected)), "{expected} is not in {problems:#?}");
         }
-        assert_eq!(problems.len(), 13, "{problems:#?}");
+        assert_eq!(problems.len(), 14, "{problems:#?}");
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let passes = config.training.passes(config.training.per_device_eval_batch_size, device.pass_defaults());
     let batches = evaluation_batches(&data.rows, passes);
     let job = Evaluate { choice: &choice, batches, records, generation };
+    let what = match (mode, &choice.adapter) {
+        (Mode::Lora, None) => "all weights tuned",
+        _ => mode.as_str(),
+    };
     let (metrics, scores) = device.run(job, config.training.dtype)?;
     session.output.text(&format!(
         "loss {:.4}, perplexity {:.2}, token accuracy {:.1} % over {} tokens ({})\n",
@@ -62,7 +66,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         metrics.perplexity,
         100.0 * metrics.token_accuracy,
         metrics.tokens,
-        mode.as_str()
+        what
     ))?;
     if let Some(scores) = scores {
         session.output.text(&format!(

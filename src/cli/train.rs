@@ -32,6 +32,7 @@ use crate::inference::choice::generation;
 use crate::inference::generation::GenerationConfig;
 use crate::training::arguments::{IntervalStrategy, PassDefaults, Precision, SchedulerType};
 use crate::training::lock::OutputLock;
+use crate::training::strategy::Interruption;
 use crate::training::trained::Trained;
 use crate::training::trainer::{Start, StartWeights, Surroundings, TrainReport, TrainingData, batch_plan, train};
 use crate::weights::generation_config::ModelGenerationConfig;
@@ -257,15 +258,18 @@ struct Comparison {
 
 fn summarise(session: &Session, report: &TrainReport, comparison: Option<Comparison>, started: Instant) -> Result<()> {
     let state = &report.outcome.state;
-    if let Some(checkpoint) = &report.outcome.interrupted {
-        return Err(Interrupted(format!(
-            "stopped at step {} of {}; saved {}. To go on: {}",
-            state.global_step,
-            state.max_steps,
-            checkpoint.display(),
-            resume_command()
-        ))
-        .into());
+    if let Some(interruption) = &report.outcome.interrupted {
+        let text = match interruption {
+            Interruption::BeforeFirstStep => "stopped before the first step; there was nothing to save".to_string(),
+            Interruption::Saved(checkpoint) => format!(
+                "stopped at step {} of {}; saved {}. To go on: {}",
+                state.global_step,
+                state.max_steps,
+                checkpoint.display(),
+                resume_command()
+            ),
+        };
+        return Err(Interrupted(text).into());
     }
     // Without load_best_model_at_end, what was kept is the last step's.
     let (which, kept) = match state.best_global_step {

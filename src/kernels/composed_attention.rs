@@ -185,7 +185,8 @@ impl<C: Backend> ComposedAttention<C> {
         turned.cast(dtype).reshape([-1, self.head_dim as i32])
     }
 
-    fn heads<B: Backend>(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    /// One head's features in each row: `[tokens, heads * head_dim]`, or a block's slots -> `[.., head_dim]`
+    fn heads<B: Backend, const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, 2> {
         x.reshape([-1, self.head_dim as i32])
     }
 
@@ -204,10 +205,6 @@ impl<C: Backend> ComposedAttention<C> {
         let weights = softmax(scores, 3).cast(dtype).reshape([batch, queries, block.len]);
         Attended { q, k, v, weights }
     }
-
-    fn flat<B: Backend>(&self, x: Tensor<B, 3>) -> Tensor<B, 2> {
-        x.reshape([-1, self.head_dim as i32])
-    }
 }
 
 /// The blocks' tokens one after the other.
@@ -220,7 +217,7 @@ impl<C: Backend> ComposedOp<3> for ComposedAttention<C> {
         let inputs = [self.rotate(q, false), self.rotate(k, false), self.heads(v)];
         let attended = self.plan.blocks.iter().map(|block| {
             let Attended { v, weights, .. } = self.attend(block, &inputs);
-            block.queries.empty(self.flat(weights.matmul(v)), self.heads)
+            block.queries.empty(self.heads(weights.matmul(v)), self.heads)
         });
         together(attended.collect())
     }
@@ -248,9 +245,9 @@ impl<C: Backend> ComposedOp<3> for ComposedAttention<C> {
             let d_scores = d_scores.cast(dtype);
             let dq = d_scores.clone().matmul(k);
             let dk = d_scores.swap_dims(1, 2).matmul(q);
-            gradients[0].push(block.queries.empty(self.flat(dq), self.heads));
-            gradients[1].push(block.keys.empty(self.flat(dk), self.kv_heads));
-            gradients[2].push(block.keys.empty(self.flat(dv), self.kv_heads));
+            gradients[0].push(block.queries.empty(self.heads(dq), self.heads));
+            gradients[1].push(block.keys.empty(self.heads(dk), self.kv_heads));
+            gradients[2].push(block.keys.empty(self.heads(dv), self.kv_heads));
         }
         let [dq, dk, dv] = gradients.map(together);
         let width = |heads: usize| [-1, (heads * self.head_dim) as i32];

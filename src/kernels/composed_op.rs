@@ -16,7 +16,7 @@ use burn::tensor::{Int, Tensor, TensorPrimitive};
 use super::op::same_type;
 
 /// An operation on matrices `[tokens, features]`, with its gradient. What isn't differentiated lies in `self`, as
-/// tensors of the caller's backend; [`constant`] makes them the operation's.
+/// tensors of the caller's backend; `constant` makes them the operation's.
 pub trait ComposedOp<const N: usize>: Clone + Debug + Send + 'static {
     /// Whether the gradient depends on the inputs' values: if not, they are let go, and `backward` gets other tensors.
     const KEEPS_INPUTS: bool = true;

@@ -182,7 +182,7 @@ impl<C: Backend> ComposedOp<3> for ComposedLoraLinear<C> {
         (y.cast(DType::F32) + update).cast(dtype)
     }
 
-    /// See [`LoraLinearOp`].
+    /// The formulas stand at `LoraLinearOp`.
     fn backward<B: Backend>(&self, [x, a, b]: [Tensor<B, 2>; 3], gradient: Tensor<B, 2>) -> [Tensor<B, 2>; 3] {
         let dtype = x.dtype();
         let u = self.dropped(x.cast(DType::F32));

@@ -48,7 +48,7 @@ impl<C: Backend> ComposedOp<1> for ComposedRmsNorm<C> {
         composed(x, &constant(&self.weight), self.eps)
     }
 
-    /// See [`backward_row`].
+    /// The formula stands at `backward_row`.
     fn backward<B: Backend>(&self, [x]: [Tensor<B, 2>; 1], gradient: Tensor<B, 2>) -> [Tensor<B, 2>; 1] {
         let dtype = x.dtype();
         let [x, dy] = [x, gradient].map(|x| x.cast(DType::F32));

@@ -50,9 +50,18 @@ pub struct Outcome {
     pub state: TrainerState,
     /// The weights after the last step.
     pub trained: Trained,
-    /// Someone asked to stop; the checkpoint to go on from.
-    pub interrupted: Option<PathBuf>,
+    /// Someone asked to stop.
+    pub interrupted: Option<Interruption>,
     pub label_tokens_per_s: Option<f64>,
+}
+
+/// Where a run was when it was asked to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interruption {
+    /// Nothing was trained that could be saved.
+    BeforeFirstStep,
+    /// The checkpoint to go on from.
+    Saved(PathBuf),
 }
 
 /// A [`SupervisedLearningStrategy`] that leaves its outcome in `outcome`: `fit` itself cannot fail.
@@ -106,8 +115,7 @@ struct Run<'a, B: AutodiffBackend> {
 /// Why a run ends before its last step.
 enum End {
     EarlyStop,
-    /// Asked to stop, with the checkpoint to go on from.
-    Interrupted(PathBuf),
+    Interrupted(Interruption),
 }
 
 /// What is to be done after a step.
@@ -179,8 +187,9 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
     fn train(&mut self, windows: TrainLoader<Components<B>>) -> Result<Outcome> {
         self.continue_metric_logs();
         let mut windows = windows.iter();
-        if self.strategy.args.eval_on_start && self.state.global_step == 0 {
-            self.evaluate()?; // a figure to start from; there is nothing yet that could be the best
+        // A figure to start from; there is nothing yet that could be the best.
+        if self.strategy.args.eval_on_start && self.state.global_step == 0 && self.evaluate()?.is_none() {
+            return Ok(self.outcome(Some(Interruption::BeforeFirstStep)));
         }
         let mut end = if self.evaluation_pending {
             self.after_step(None)? // saved while its evaluation was cut short: do now what was left undone then
@@ -213,15 +222,19 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             self.save()?;
             self.finish_saving()?;
         }
-        Ok(Outcome {
+        Ok(self.outcome(match end {
+            Some(End::Interrupted(interruption)) => Some(interruption),
+            Some(End::EarlyStop) | None => None,
+        }))
+    }
+
+    fn outcome(&self, interrupted: Option<Interruption>) -> Outcome {
+        Outcome {
             state: self.state.clone(),
             trained: self.trained(),
-            interrupted: match end {
-                Some(End::Interrupted(checkpoint)) => Some(checkpoint),
-                Some(End::EarlyStop) | None => None,
-            },
+            interrupted,
             label_tokens_per_s: self.speed.label_tokens_per_s(),
-        })
+        }
     }
 
     /// Logs, evaluates and saves what is due after the step just done; says whether the run ends here.
@@ -256,7 +269,10 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             self.finish_saving()?; // the user is told where to go on from: it must be there
         }
         Ok(match (interrupted, stop_early) {
-            (true, _) => Some(End::Interrupted(self.saver.checkpoints.path(self.state.global_step))),
+            (true, _) => {
+                let checkpoint = self.saver.checkpoints.path(self.state.global_step);
+                Some(End::Interrupted(Interruption::Saved(checkpoint)))
+            }
             (false, true) => Some(End::EarlyStop),
             (false, false) => None,
         })

@@ -101,6 +101,8 @@ fn all_weights_can_be_trained_and_then_answer_in_either_mode() {
     }
     assert!(!workspace.file("out/adapter_model.safetensors").exists());
     let loss = |mode: &str| number(&workspace.run("evaluate", &["--mode", mode, "--json"]).objects()[0], "loss");
+    let scored = workspace.run("evaluate", &["--mode", "lora"]);
+    assert!(scored.stdout.contains("(all weights tuned)"), "{}", scored.stdout);
     assert_eq!(loss("lora"), number(&report, "best_eval_loss"));
     assert_eq!(loss("merged"), loss("lora"));
     assert!(loss("lora") < loss("base"));

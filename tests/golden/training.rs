@@ -24,6 +24,7 @@ use qwen_lora::training::metrics::{IntoScalarF64, TrainItem};
 use qwen_lora::training::monitor::{Monitor, NoRenderer, Phase, Unwatched};
 use qwen_lora::training::optimizer::SharedAdamW;
 use qwen_lora::training::state::{LogEntry, TrainerState};
+use qwen_lora::training::strategy::Interruption;
 use qwen_lora::training::trained::Trained;
 use qwen_lora::training::trainer::{Start, Surroundings, TrainReport, TrainingData, batch_plan, train};
 use qwen_lora::weights::adapter::Adapter;
@@ -410,19 +411,37 @@ fn a_bf16_base_follows_peft() {
     check_log_within(&report.outcome.state, expected, 1e-3, 2e-2);
 }
 
+/// Asks a run to stop at the first evaluation.
+struct StopInEvaluation(Interrupter);
+
+impl Monitor for StopInEvaluation {
+    fn phase(&self, phase: Phase) {
+        if matches!(phase, Phase::Evaluating { .. }) {
+            self.0.stop(None);
+        }
+    }
+    fn note(&self, _: String) {}
+}
+
+#[test]
+fn a_run_stopped_while_it_evaluates_the_start_makes_no_step() {
+    type B = Autodiff<Flex>;
+    let folder = tempfile::tempdir().unwrap();
+    let args = TrainingArguments { eval_on_start: true, ..arguments(folder.path()) };
+    let interrupter = Interrupter::new();
+    let monitor = Arc::new(StopInEvaluation(interrupter.clone()));
+    let surroundings = Surroundings { monitor, interrupter, ..unwatched() };
+    let data = TrainingData { train: Arc::new(golden_rows("train")), eval: golden_rows("eval") };
+    let stopped = train::<B, _>(base(), fresh(), 0.0, &args, data, "tiny".into(), surroundings).unwrap();
+    assert_eq!(stopped.outcome.interrupted, Some(Interruption::BeforeFirstStep));
+    assert_eq!((stopped.outcome.state.global_step, stopped.outcome.state.evaluations()), (0, 0));
+    assert_eq!(latest_checkpoint(&args.output_dir), None);
+}
+
 /// Asked to stop during an evaluation, a run evaluates first when it goes on, and ends as if nothing had happened.
 #[test]
 fn an_evaluation_cut_short_is_made_up_for() {
     type B = Autodiff<Flex>;
-    struct StopInEvaluation(Interrupter);
-    impl Monitor for StopInEvaluation {
-        fn phase(&self, phase: Phase) {
-            if matches!(phase, Phase::Evaluating { .. }) {
-                self.0.stop(None);
-            }
-        }
-        fn note(&self, _: String) {}
-    }
     {
         let folder = tempfile::tempdir().unwrap();
         let args = TrainingArguments {
@@ -438,7 +457,7 @@ fn an_evaluation_cut_short_is_made_up_for() {
         let monitor = Arc::new(StopInEvaluation(interrupter.clone()));
         let surroundings = Surroundings { monitor, interrupter, ..unwatched() };
         let stopped = train::<B, _>(base(), fresh(), 0.1, &args, data(), "tiny".into(), surroundings).unwrap();
-        let checkpoint = stopped.outcome.interrupted.expect("it was asked to stop");
+        let Some(Interruption::Saved(checkpoint)) = stopped.outcome.interrupted else { panic!("it was asked to stop") };
         assert!(checkpoint.ends_with("checkpoint-10"), "{checkpoint:?}");
         let saved = SavedRun::read(&checkpoint).unwrap();
         assert_eq!(saved.state.evaluations(), 0);
