@@ -177,9 +177,8 @@ impl<C: Backend> ComposedAttention<C> {
     fn rotate<B: Backend>(&self, x: Tensor<B, 2>, back: bool) -> Tensor<B, 2> {
         let dtype = x.dtype();
         let [tokens, width] = x.dims();
-        let x = x.reshape([tokens, width / self.head_dim, self.head_dim]);
-        let swapped = x.clone().select(2, int_constant(&self.plan.swap)).cast(DType::F32);
-        let x = x.cast(DType::F32);
+        let x = x.reshape([tokens, width / self.head_dim, self.head_dim]).cast(DType::F32);
+        let swapped = x.clone().select(2, int_constant(&self.plan.swap));
         let (straight, across) = (x * constant(&self.plan.cos), swapped * constant(&self.plan.sin));
         let turned = if back { straight - across } else { straight + across };
         turned.cast(dtype).reshape([-1, self.head_dim as i32])
