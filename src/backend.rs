@@ -73,10 +73,6 @@ fn vulkan_device() -> Result<Device, String> {
 }
 
 impl Device {
-    pub fn is_gpu(&self) -> bool {
-        *self != Self::Cpu
-    }
-
     /// Whether kernels must be compiled for it first, which takes minutes.
     pub fn is_new(&self) -> bool {
         match self {

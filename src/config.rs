@@ -207,8 +207,8 @@ mod tests {
             "modelname": "x",
             "max_length": "long",
             "lora": {"r": 0, "bias": "all", "lora_alhpa": 3},
-            "training": {"eval_steps": -1, "warmup_stpes": 3, "eval_strategy": "no", "report_to": "wandb", "early_stopping_patience": 2,
-                         "evaluation_strategy": "no", "lr_scheduler_type": "polynomial"},
+            "training": {"eval_steps": -1, "warmup_stpes": 3, "eval_strategy": "no", "report_to": "wandb",
+                         "early_stopping_patience": 2, "evaluation_strategy": "no", "lr_scheduler_type": "polynomial"},
             "inference": {"generation": {"top_p": 0.0}, "questions": "one?"},
         }))
         .unwrap_err();

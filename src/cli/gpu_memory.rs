@@ -9,7 +9,7 @@ use crate::backend::Device;
 /// on with the next operation, without the memory: whatever is computed from there on is worthless. Files are whole at
 /// any moment, so nothing is lost.
 pub fn exit_when_it_runs_out(device: &Device) {
-    if !device.is_gpu() {
+    if *device == Device::Cpu {
         return;
     }
     let previous = std::panic::take_hook();

@@ -120,7 +120,7 @@ pub fn causal_attention<B: Backend>(
 }
 
 /// The groups' tokens one after the other.
-fn together<B: Backend>(mut groups: Vec<Tensor<B, 2>>) -> Tensor<B, 2> {
+pub(super) fn together<B: Backend>(mut groups: Vec<Tensor<B, 2>>) -> Tensor<B, 2> {
     if groups.len() == 1 { groups.remove(0) } else { Tensor::cat(groups, 0) }
 }
 

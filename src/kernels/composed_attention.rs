@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend};
 
-use super::attention::{AttentionPass, AttentionShape};
+use super::attention::{AttentionPass, AttentionShape, together};
 use super::composed_op::{ComposedOp, constant, int_constant};
 use crate::model::layout::Group;
 use crate::model::rotary::RotaryEmbedding;
@@ -204,11 +204,6 @@ impl<C: Backend> ComposedAttention<C> {
         let weights = softmax(scores, 3).cast(dtype).reshape([batch, queries, block.len]);
         Attended { q, k, v, weights }
     }
-}
-
-/// The blocks' tokens one after the other.
-fn together<B: Backend>(mut blocks: Vec<Tensor<B, 2>>) -> Tensor<B, 2> {
-    if blocks.len() == 1 { blocks.remove(0) } else { Tensor::cat(blocks, 0) }
 }
 
 impl<C: Backend> ComposedOp<3> for ComposedAttention<C> {

@@ -7,13 +7,12 @@ use std::marker::PhantomData;
 
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::tensor::backend::{Backend, BackendTypes};
 use burn::tensor::{Int, Tensor, TensorPrimitive};
 
-use super::op::same_type;
+use super::op::{record, same_type};
 
 /// An operation on matrices `[tokens, features]`, with its gradient. What isn't differentiated lies in `self`, as
 /// tensors of the caller's backend; `constant` makes them the operation's.
@@ -58,18 +57,10 @@ pub fn differentiated<I: Backend, O: ComposedOp<N>, const N: usize>(
     inputs: [Tensor<Autodiff<I>, 2>; N],
 ) -> Tensor<Autodiff<I>, 2> {
     let inputs = inputs.map(|input| input.into_primitive().tensor());
-    let nodes = inputs.each_ref().map(|input| input.node.clone());
     let values = inputs.each_ref().map(|input| tensor::<I>(input.primitive.clone()));
     let output = op.forward(values.clone());
     let values = if O::KEEPS_INPUTS { values } else { values.map(|_| output.clone()) };
-    let output = output.into_primitive().tensor();
-    let node = Node::<O, N>(PhantomData);
-    let output = match Backward::<I, N>::prepare::<NoCheckpointing>(node, nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish((op, values), output),
-        OpsKind::UnTracked(prepared) => prepared.finish(output),
-    };
-    // Not before the new node is registered: autodiff frees nodes that nothing refers to, from any thread.
-    drop(inputs);
+    let output = record(Node::<O, N>(PhantomData), inputs, (op, values), output.into_primitive().tensor());
     Tensor::from_primitive(TensorPrimitive::Float(output))
 }
 

@@ -19,9 +19,10 @@ pub fn widens_bf16<B: Backend>() -> bool {
 /// # Shapes
 /// x `[tokens, in]`, weight `[out, in]`, bias `[out]` -> `[tokens, out]`
 pub fn linear<B: Backend>(x: Tensor<B, 2>, weight: &Tensor<B, 2>, bias: Option<&Tensor<B, 1>>) -> Tensor<B, 2> {
+    let again = |inputs| apply(ComposedLinear::new(weight, bias), inputs);
     match LinearOp::new(weight, bias) {
-        Some(op) => run(op, [x]).unwrap_or_else(|inputs| apply(ComposedLinear::new(weight, bias), inputs)),
-        None => apply(ComposedLinear::new(weight, bias), [x]),
+        Some(op) => run(op, [x]).unwrap_or_else(again),
+        None => again([x]),
     }
 }
 

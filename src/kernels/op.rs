@@ -92,7 +92,7 @@ fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> B::FloatTensor
 }
 
 /// A float tensor of Flex under autodiff.
-type Tracked = <Autodiff<Flex> as BackendTypes>::FloatTensorPrimitive;
+type Tracked = TrackedOn<Flex>;
 
 fn is_autodiff_flex<B: Backend>() -> bool {
     std::any::TypeId::of::<B>() == std::any::TypeId::of::<Autodiff<Flex>>()
@@ -180,19 +180,32 @@ pub fn run<B: Backend, O: FlexOp<N>, const N: usize>(
         return Ok(from_matrix(op.forward(inputs.each_ref())));
     }
     let inputs = inputs.map(|input| same_type::<_, Tracked>(primitive(input)).expect("the backend is Autodiff<Flex>"));
-    let nodes = inputs.each_ref().map(|input| input.node.clone());
     let matrices = inputs.each_ref().map(|input| Matrix::new(input.primitive.clone()));
     let output = op.forward(matrices.each_ref()).tensor;
     let matrices = if O::KEEPS_INPUTS { matrices } else { matrices.map(|m| Matrix::from_vec(Vec::new(), m.columns)) };
-    let node = Node::<O, N>(std::marker::PhantomData);
-    let output = match Backward::<Flex, N>::prepare::<NoCheckpointing>(node, nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish((op, matrices), output),
+    let output = record(Node::<O, N>(std::marker::PhantomData), inputs, (op, matrices), output);
+    let primitive = same_type::<_, B::FloatTensorPrimitive>(output).expect("the backend is Autodiff<Flex>");
+    Ok(Tensor::from_primitive(TensorPrimitive::Float(primitive)))
+}
+
+/// A tensor under autodiff.
+type TrackedOn<I> = <Autodiff<I> as BackendTypes>::FloatTensorPrimitive;
+
+/// Registers an operation's node in autodiff's graph, if any input is in it, and gives its output.
+pub fn record<I: Backend, O: Backward<I, N>, const N: usize>(
+    node: O,
+    inputs: [TrackedOn<I>; N],
+    state: O::State,
+    output: I::FloatTensorPrimitive,
+) -> TrackedOn<I> {
+    let nodes = inputs.each_ref().map(|input| input.node.clone());
+    let output = match node.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish(state, output),
         OpsKind::UnTracked(prepared) => prepared.finish(output),
     };
     // Not before the new node is registered: autodiff frees nodes that nothing refers to, from any thread.
     drop(inputs);
-    let primitive = same_type::<_, B::FloatTensorPrimitive>(output).expect("the backend is Autodiff<Flex>");
-    Ok(Tensor::from_primitive(TensorPrimitive::Float(primitive)))
+    output
 }
 
 /// An operation's node in autodiff's graph.

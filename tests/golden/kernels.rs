@@ -54,15 +54,15 @@ fn assert_twins<const N: usize>(
     fast: impl Fn([Tensor<B, 2>; N]) -> Tensor<B, 2>,
     slow: impl Fn([Tensor<B, 2>; N]) -> Tensor<B, 2>,
 ) {
-    assert_all_close(&output_and_gradients(&inputs, fast), &output_and_gradients(&inputs, slow));
+    assert_all_close(&output_and_gradients(&inputs, fast), &output_and_gradients(&inputs, slow), 1e-5);
 }
 
 #[track_caller]
-fn assert_all_close(found: &[Vec<f32>], expected: &[Vec<f32>]) {
+fn assert_all_close(found: &[Vec<f32>], expected: &[Vec<f32>], tolerance: f32) {
     for (number, (found, expected)) in found.iter().zip(expected).enumerate() {
         let scale = expected.iter().fold(1e-3f32, |max, v| max.max(v.abs()));
         let difference = max_difference(found, expected) / scale;
-        assert!(difference < 1e-4, "tensor {number}: {difference:e} of the largest");
+        assert!(difference < tolerance, "tensor {number}: {difference:e} of the largest");
     }
 }
 
@@ -73,7 +73,7 @@ pub fn every_backend_computes_the_same<B: AutodiffBackend>() {
         let (found, expected) = (all_operations::<B>(&groups), all_operations::<Autodiff<Flex>>(&groups));
         for ((name, found), (_, expected)) in found.iter().zip(&expected) {
             println!("{name} of {groups:?}");
-            assert_all_close(found, expected);
+            assert_all_close(found, expected, 1e-4); // NdArray's sigmoid is that rough
         }
     }
 }

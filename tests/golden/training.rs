@@ -1,6 +1,7 @@
 //! Training against SFTTrainer. Gates: gradients 1e-4 relative, loss per step 1e-5 relative, learning rate 1e-9, final
 //! adapter 1e-5 absolute.
 
+use std::any::TypeId;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +11,7 @@ use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{DType, Tensor};
 use burn::train::{Interrupter, TrainStep};
+use burn_ndarray::NdArray;
 use qwen_lora::data::batching::{MicroBatch, Passes, Window, evaluation_batches};
 use qwen_lora::data::encode::{EncodeOptions, EncodedRow, encode};
 use qwen_lora::data::tokenizer::Tokenizer;
@@ -371,8 +373,9 @@ pub fn early_stopping_keeps_the_best_adapter<B: AutodiffBackend>() {
     assert_eq!(root, Adapter::read(&args.output_dir.join(format!("checkpoint-{best}"))).unwrap());
     let batches = evaluation_batches(&golden_rows("eval"), Passes::Rows(8));
     let loss = evaluate(&root.attach(base::<B::InnerBackend>(), 0.0), batches, |_| true).unwrap().loss;
-    // A GPU sums in another order now and then; no other evaluation is that near.
-    assert_close("the root adapter's loss", loss, state.best_metric.unwrap(), 1e-6);
+    // A GPU's kernels for other shapes sum in another order; no other evaluation is that near.
+    let on_cpu = [TypeId::of::<Autodiff<Flex>>(), TypeId::of::<Autodiff<NdArray>>()].contains(&TypeId::of::<B>());
+    assert_close("the root adapter's loss", loss, state.best_metric.unwrap(), if on_cpu { 1e-9 } else { 1e-6 });
     let others = losses.iter().filter(|other| Some(**other) != state.best_metric);
     assert!(others.clone().count() > 0 && others.clone().all(|other| (other - loss).abs() > 1e-3));
 }
